@@ -1,0 +1,20 @@
+"""What every launcher needs: the device to launch on, and the type to accumulate in."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import triton.language as tl
+
+NOWHERE = nullcontext()
+
+
+def on_device_of(tensor: torch.Tensor) -> AbstractContextManager:
+    """Makes the tensor's device current: Triton launches on the current one."""
+    if tensor.device.type == "cpu":
+        return NOWHERE
+    return torch.get_device_module(tensor.device.type).device(tensor.device)
+
+
+def accumulator(dtype: torch.dtype) -> tuple[torch.dtype, tl.dtype]:
+    """The type that sums and norms of `dtype` are taken in, as torch and as Triton name it."""
+    return (torch.float64, tl.float64) if dtype == torch.float64 else (torch.float32, tl.float32)

@@ -1,0 +1,58 @@
+"""The tile table: how many rows and columns one program owns, for every kernel.
+
+A pure function of the row length and the element size, so that it can be tested without a GPU.
+A thread moves 16 bytes at a time; a program's tile is a whole number of such accesses per thread.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+WARP = 32
+ACCESS_BYTES = 16
+NUM_WARPS = 4
+
+# Accesses of 16 bytes that each thread of a program has in flight, per kernel.
+ACCESSES = {"gather": 2, "renorm": 2, "sum": 1, "merge": 1}
+# The most columns that one tile spans, in accesses of a whole program.
+WIDEST = {"gather": 1, "renorm": 2, "sum": 1, "merge": 1}
+
+# Sorted positions that one program of the segmented sum adds up in sequence.
+CHUNKS = ((16_384, 16), (262_144, 32))
+LONGEST_CHUNK = 64
+# Neighbouring spans that one program of the merge combines.
+FAN_IN = 32
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One program's share: `rows` by `columns` elements, worked on by `num_warps` warps."""
+
+    rows: int
+    columns: int
+    num_warps: int = NUM_WARPS
+
+
+def power_of_two_at_least(x: int) -> int:
+    return 1 << max(0, x - 1).bit_length()
+
+
+def pick_tile(kernel: str, D: int, itemsize: int) -> Tile:
+    """The tile of `kernel` for rows of D elements of `itemsize` bytes.
+
+    Of the powers of two between one warp's access and the widest tile, the one that pads D least;
+    the wider of equals. Shorter rows take one tile, and the program several of them.
+    """
+    vector = max(1, ACCESS_BYTES // itemsize)
+    narrow, wide = WARP * vector, WIDEST[kernel] * NUM_WARPS * WARP * vector
+    if narrow >= D:
+        columns = power_of_two_at_least(D)
+    else:
+        widths = [narrow << k for k in range((wide // narrow).bit_length())]
+        columns = min(widths, key=lambda width: (ceil(D / width) * width, -width))
+    rows = max(1, ACCESSES[kernel] * NUM_WARPS * WARP * vector // columns)
+    return Tile(rows, columns)
+
+
+def pick_chunk(N: int) -> int:
+    """Sorted positions per chunk: short ones keep the device busy when N is small, long ones write fewer partials."""
+    return next((chunk for limit, chunk in CHUNKS if limit >= N), LONGEST_CHUNK)

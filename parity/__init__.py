@@ -1,0 +1,1 @@
+"""What "drop-in for torch.nn.Embedding" means, and the instruments that tell."""

@@ -1,0 +1,93 @@
+"""The embedding and its gradients in float64, in numpy, from the mathematics; and bounds on what rounding may add.
+
+Nothing here calls the code under test, or torch's embedding.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+# Unit roundoff of each type, that is half the distance from 1 to the next number.
+ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
+# The type that sums are taken in.
+ACCUMULATOR = {"float16": "float32", "bfloat16": "float32", "float32": "float32", "float64": "float64"}
+# Half the smallest positive number.
+UNDERFLOW = {"float16": 2.0**-25, "bfloat16": 2.0**-134, "float32": 2.0**-150, "float64": 2.0**-1075}
+
+
+class Gradient(NamedTuple):
+    """A gradient of the table, and how far from it a result in the given type may be, element by element."""
+
+    value: Array
+    bound: Array
+
+
+def lookup(weight: Array, indices: Indices) -> Array:
+    """weight[indices]: indices.shape + (D,)."""
+    return weight[indices]
+
+
+def counts(indices: Indices, V: int) -> Indices:
+    """How often each row was looked up."""
+    return np.bincount(indices.reshape(-1), minlength=V).astype(np.int64)
+
+
+def gradient(
+    grad_output: Array, indices: Indices, V: int, padding_idx: int | None, scale: bool, dtype: str
+) -> Gradient:
+    """[V, D]: the sum of grad_output over the lookups of each row; none for padding; over their number when `scale`.
+
+    The bound: a sum of n terms in the accumulator is off by at most (n - 1) roundoffs of the sum of their
+    sizes, in any order, the quotient by one more, and the stored result by one roundoff of its own type.
+    """
+    flat, rows = indices.reshape(-1), grad_output.reshape(-1, grad_output.shape[-1])
+    if padding_idx is not None:
+        kept = flat != padding_idx
+        flat, rows = flat[kept], rows[kept]
+    value, size = np.zeros((V, rows.shape[1])), np.zeros((V, rows.shape[1]))
+    np.add.at(value, flat, rows)
+    np.add.at(size, flat, np.abs(rows))
+    number = np.bincount(flat, minlength=V)[:, None]
+    if scale:
+        value, size = value / np.maximum(number, 1), size / np.maximum(number, 1)
+    inexact = ROUNDOFF[ACCUMULATOR[dtype]] * (np.maximum(number - 1, 0) + 2 * scale) * 1.01 * size
+    return Gradient(value, inexact + ROUNDOFF[dtype] * (np.abs(value) + inexact) + UNDERFLOW[dtype])
+
+
+def gradient_of_gradient(
+    grad: Array, indices: Indices, padding_idx: int | None, scale: bool
+) -> Array:
+    """The gradient of grad_output: the rows of `grad` at the indices, zeros for padding, over counts when `scale`."""
+    rows = grad[indices].copy()
+    if scale:
+        rows /= np.maximum(counts(indices, len(grad)), 1)[indices][..., None]
+    if padding_idx is not None:
+        rows[indices == padding_idx] = 0
+    return rows
+
+
+def norms(rows: Array, p: float) -> Array:
+    """The p-norm of each row, as torch.linalg.vector_norm defines it."""
+    sizes = np.abs(rows)
+    if np.isnan(p):
+        return np.full(len(rows), np.nan)
+    if p == 0:
+        return (rows != 0).sum(1).astype(np.float64)
+    if np.isinf(p):
+        return sizes.max(1) if p > 0 else sizes.min(1)
+    with np.errstate(divide="ignore"):
+        return np.asarray((sizes**p).sum(1) ** (1 / p))
+
+
+def renorm(weight: Array, indices: Indices, max_norm: float, p: float) -> Array:
+    """The table after rows at the indices whose norm is over max_norm are multiplied by max_norm / (norm + 1e-7)."""
+    out = weight.copy()
+    looked_up = np.unique(indices)
+    norm = norms(weight[looked_up], p)
+    over = norm > max_norm
+    out[looked_up[over]] *= (max_norm / (norm[over] + 1e-7))[:, None]
+    return out

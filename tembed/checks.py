@@ -1,0 +1,133 @@
+"""Every message that a user can see, and whether bad indices are looked for on an accelerator."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+MODES = ("off", "immediate")
+INDEX_DTYPES = (torch.int64, torch.int32)
+
+
+def _mode(name: str) -> str:
+    if name not in MODES:
+        raise ValueError(f"index checks must be one of {', '.join(map(repr, MODES))}, not {name!r}")
+    return name
+
+
+_default = _mode(os.environ.get("TEMBED_INDEX_CHECKS", "off"))
+_here: ContextVar[str | None] = ContextVar("tembed_index_checks", default=None)
+
+
+def set_index_checks(mode: str) -> None:
+    """Chooses what a bad index on an accelerator does, in the whole process.
+
+    Args:
+        mode: "off": the row is zeros, it takes no part in gradients, counts and renorm, nothing is raised.
+            "immediate": IndexError at the call, which then waits for the device; nothing is changed.
+            The default is the environment variable TEMBED_INDEX_CHECKS, else "off".
+
+    On the CPU a bad index always raises at the call.
+    """
+    global _default
+    _default = _mode(mode)
+
+
+@contextmanager
+def index_checks(mode: str) -> Iterator[None]:
+    """`set_index_checks(mode)` for the body of a `with` statement, in this thread or task."""
+    token = _here.set(_mode(mode))
+    try:
+        yield
+    finally:
+        _here.reset(token)
+
+
+def raise_padding_idx(padding_idx: int, V: int) -> NoReturn:
+    """Raises AssertionError for a padding_idx outside [-V, V)."""
+    raise AssertionError(f"Padding_idx must be within num_embeddings: padding_idx {padding_idx}, num_embeddings {V}")
+
+
+def check_types(input: Any, weight: Any, padding_idx: Any, scale_grad_by_freq: Any, sparse: Any) -> None:
+    """Raises torch's own TypeError for an argument of a wrong type."""
+    if (
+        isinstance(input, Tensor)
+        and isinstance(weight, Tensor)
+        and type(padding_idx) is int
+        and type(scale_grad_by_freq) is bool
+        and type(sparse) is bool
+    ):
+        return
+    weight = torch.empty(1, 1) if isinstance(weight, Tensor) else weight
+    input = torch.empty(0, dtype=torch.int64) if isinstance(input, Tensor) else input
+    torch.embedding(weight, input, padding_idx, scale_grad_by_freq, sparse)
+
+
+def check_renorm(input: Tensor, weight: Tensor, max_norm: Any, norm_type: Any) -> tuple[float, float]:
+    """max_norm and norm_type as floats; raises, before anything is changed, what embedding_renorm_ would."""
+    name = "(while checking arguments for embedding_renorm_)"
+    torch.embedding_renorm_(torch.empty(1, 1), torch.empty(0, dtype=torch.int64), max_norm, norm_type)
+    if weight.dim() != 2:
+        raise RuntimeError(
+            f"Expected 2-dimensional tensor, but got {weight.dim()}-dimensional tensor for argument #1 'self' {name}"
+        )
+    _check_index_dtype(input, 2, name)
+    if input.numel():
+        if not (weight.is_floating_point() or weight.is_complex()):
+            weight.new_empty(1).norm()
+        if weight.stride(1) == 0 and weight.shape[1] > 1:
+            raise RuntimeError(
+                "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+                f"location. Please clone() the tensor before performing the operation. weight has shape "
+                f"{list(weight.shape)} and strides {list(weight.stride())}"
+            )
+    return float(max_norm), float(norm_type)
+
+
+def check_tensors(input: Tensor, weight: Tensor) -> None:
+    """Raises for tensors that cannot be looked up: rank, dtype, device, an empty table."""
+    if weight.dim() != 2:
+        raise RuntimeError(f"'weight' must be 2-D, got shape {list(weight.shape)}")
+    _check_index_dtype(input, 1, "(while checking arguments for embedding)")
+    if input.device != weight.device:
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but got index is on {input.device}, different from "
+            f"other tensors on {weight.device} (when checking argument in method embedding)"
+        )
+    if weight.shape[0] == 0 and input.numel():
+        raise RuntimeError(
+            f"index_select(): self indexing axis dim should be positive: {input.numel()} lookups in a table of no rows"
+        )
+    if weight.is_complex() and weight.requires_grad and torch.is_grad_enabled():
+        raise RuntimeError(
+            f"embedding does not support automatic differentiation for outputs with complex dtype ({weight.dtype})."
+        )
+
+
+def _check_index_dtype(input: Tensor, position: int, where: str) -> None:
+    if input.dtype not in INDEX_DTYPES:
+        raise RuntimeError(
+            f"Expected tensor for argument #{position} 'indices' to have one of the following scalar types: Long, Int; "
+            f"but got {input.type()} instead {where}"
+        )
+
+
+def check_range(input: Tensor, V: int) -> None:
+    """Raises IndexError for an index outside [0, V), where that is to be found at the call."""
+    if input.device.type != "cpu" and (_here.get() or _default) == "off":
+        return
+    if input.numel() and bool(((input < 0) | (input >= V)).any()):
+        raise_out_of_range(input, V)
+
+
+def raise_out_of_range(input: Tensor, V: int) -> NoReturn:
+    """Raises IndexError for the first index outside [0, V): its value, its position in input, and V."""
+    at = tuple(((input < 0) | (input >= V)).nonzero()[0].tolist())
+    raise IndexError(
+        f"index out of range in self: index {int(input[at])} at position {list(at)} of an input of shape "
+        f"{list(input.shape)}, in a table of {V} rows"
+    )

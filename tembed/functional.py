@@ -1,0 +1,146 @@
+"""embedding: the signature, checks and errors of torch.nn.functional.embedding, and the choice of a path."""
+
+import torch
+from torch import Tensor, float32, float64
+from torch import embedding as torch_embedding
+from torch._C import _TorchDispatchModeKey as ModeKey
+from torch.nn import functional as F
+from torch.overrides import _get_current_function_mode_stack, handle_torch_function, has_torch_function_variadic
+from torch.utils._device import DeviceContext
+
+from . import checks, kernels, ops
+from .autograd import EmbeddingFunction, differentiable
+
+# False where the kernels run on CPU tables, in an interpreter; fixed for the life of the process.
+REFERENCE_ON_CPU = not kernels.drives("cpu")
+TRACERS = (ModeKey.FAKE, ModeKey.PROXY, ModeKey.FUNCTIONAL)
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """out[..., :] = weight[input[...], :]; a drop-in for torch.nn.functional.embedding.
+
+    Args:
+        input: int32 or int64 indices of any shape and strides, each in [0, V).
+        weight: [V, D] by any strides, which is never copied. Gradients for float16, bfloat16, float32 and
+            float64; every other dtype can be looked up.
+        padding_idx: a row that gets no gradient; negative counts from the end.
+        max_norm: rows looked up whose norm is larger are first scaled to it, in place: row *= max_norm /
+            (norm + 1e-7). The gradient passes straight through.
+        norm_type: p of that norm, as torch.linalg.vector_norm defines it.
+        scale_grad_by_freq: divides a row's gradient by how often `input` has it.
+        sparse: the gradient of weight is a sparse tensor, coalesced: each row once, ascending.
+
+    Returns:
+        input.shape + (D,), contiguous, in the dtype of weight, equal to its rows bit for bit.
+
+    Raises:
+        IndexError: an index outside [0, V), with its value, position and V, before anything is changed. On an
+            accelerator only in the mode "immediate" (`tembed.set_index_checks`); else such a row is zeros and
+            takes no part in gradients.
+        AssertionError, RuntimeError, TypeError: as torch raises them.
+
+    Determinism: gradients are bitwise equal from run to run. 16-bit ones are summed in float32, rounded once.
+
+    Source: semantics of torch.nn.functional.embedding; algorithms ours, see tembed/kernels.
+    """
+    if has_torch_function_variadic(input, weight) and not _only_device_modes(input, weight):
+        return handle_torch_function(
+            F.embedding,
+            (input, weight),
+            input,
+            weight,
+            padding_idx=padding_idx,
+            max_norm=max_norm,
+            norm_type=norm_type,
+            scale_grad_by_freq=scale_grad_by_freq,
+            sparse=sparse,
+        )
+    if padding_idx is None:
+        padding_idx = -1
+    elif padding_idx > 0:
+        if padding_idx >= weight.size(0):
+            checks.raise_padding_idx(padding_idx, weight.size(0))
+    elif padding_idx < 0:
+        if padding_idx < -weight.size(0):
+            checks.raise_padding_idx(padding_idx, weight.size(0))
+        padding_idx = weight.size(0) + padding_idx
+    try:
+        native = (
+            max_norm is None
+            and not (scale_grad_by_freq or sparse)
+            and REFERENCE_ON_CPU
+            and weight.is_cpu
+            and input.is_cpu
+            and input.numel()
+            and ((dtype := weight.dtype) is float32 or dtype is float64 or not weight.requires_grad)
+        )
+    except AttributeError:  # not tensors, of which torch's own types of error tell
+        native = False
+    if not native:
+        return _embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+    try:
+        return torch_embedding(weight, input, padding_idx, scale_grad_by_freq, sparse)
+    except IndexError:
+        if torch._C._are_functorch_transforms_active():
+            raise
+    checks.raise_out_of_range(input, weight.size(0))
+
+
+def _embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int,
+    max_norm: float | None,
+    norm_type: float,
+    scale_grad_by_freq: bool,
+    sparse: bool,
+) -> Tensor:
+    """embedding() once padding_idx is settled, for all but the plain case on the CPU. Checks in stock's order."""
+    if isinstance(weight, Tensor) and _only_stock(weight):
+        return F.embedding(
+            input, weight, None if padding_idx == -1 else padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
+        )
+    if max_norm is not None:
+        if not isinstance(input, Tensor):
+            input = input.contiguous()  # stock's own complaint
+        max_norm, norm_type = checks.check_renorm(input, weight, max_norm, norm_type)
+    checks.check_types(input, weight, padding_idx, scale_grad_by_freq, sparse)
+    checks.check_tensors(input, weight)
+    checks.check_range(input, weight.shape[0])
+    if differentiable(weight):
+        return EmbeddingFunction.apply(
+            weight, input, int(padding_idx), scale_grad_by_freq, sparse, max_norm, norm_type
+        )
+    if max_norm is None:
+        return ops.lookup(weight, input)
+    return ops.renorm_lookup(weight, input, max_norm, norm_type)
+
+
+def _only_device_modes(input: Tensor, weight: Tensor) -> bool:
+    """Whether __torch_function__ is asked for by a default device alone, which means nothing to a lookup."""
+    plain = (Tensor, torch.nn.Parameter)
+    modes = _get_current_function_mode_stack()
+    return type(input) in plain and type(weight) in plain and all(type(mode) is DeviceContext for mode in modes)
+
+
+def _only_stock(weight: Tensor) -> bool:
+    """Whether the lookup must be torch's own operation, for a transform or a tracer to see through it.
+
+    That is so for meta tensors, tensor subclasses, function transforms, and while something traces or compiles.
+    """
+    return (
+        weight.is_meta
+        or type(weight).__torch_dispatch__ is not Tensor.__torch_dispatch__
+        or torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch.jit.is_tracing()
+        or (torch._C._len_torch_dispatch_stack() > 0 and any(map(torch._C._get_dispatch_mode, TRACERS)))
+    )

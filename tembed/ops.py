@@ -1,0 +1,155 @@
+"""Allocation, and the choice between the kernels and the torch reference."""
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import kernels, reference
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def path(device: torch.device | str) -> str:
+    """What runs for a table on this device: "kernels", "kernels (interpreter)" or "reference"."""
+    device_type = torch.device(device).type
+    if not kernels.drives(device_type):
+        return "reference"
+    return "kernels (interpreter)" if kernels.interpreted() else "kernels"
+
+
+def on_kernels(tensor: Tensor) -> bool:
+    """Whether the kernels run on this tensor: its device is theirs, and it is no stand-in for a batch of tensors."""
+    return kernels.drives(tensor.device.type) and not _batched(tensor)
+
+
+def _batched(tensor: Tensor) -> bool:
+    """Whether vmap is under way, of torch.func or of autograd's is_grads_batched; torch's operations know how."""
+    return torch._C._are_functorch_transforms_active() or torch._C._functorch.is_legacy_batchedtensor(tensor)
+
+
+@functools.cache
+def _launchers() -> Any:
+    """The modules that hold kernels, imported with the first launch."""
+    from .kernels import gather, reduce, renorm, runs
+
+    class Launchers:
+        gather_rows = staticmethod(gather.gather_rows)
+        renorm_rows = staticmethod(renorm.renorm_rows)
+        sort_indices = staticmethod(runs.sort_indices)
+        number_runs = staticmethod(runs.number_runs)
+        sum_runs = staticmethod(reduce.sum_runs)
+
+    return Launchers
+
+
+def lookup(weight: Tensor, indices: Tensor, skip: int = -1) -> Tensor:
+    """weight[indices], fresh and contiguous, bit for bit; rows of the index `skip` are zeros."""
+    if on_kernels(weight):
+        return _gather(weight.detach(), indices, skip)
+    out = reference.lookup(weight.detach(), indices)
+    return out if skip < 0 else out.masked_fill((indices == skip).unsqueeze(-1), 0)
+
+
+def _gather(weight: Tensor, indices: Tensor, skip: int) -> Tensor:
+    """Gathers the bits of any dtype: exotic ones as integers, wide ones in two halves, lazy ones resolved after."""
+    if weight.is_conj():
+        return _gather(weight.conj(), indices, skip).conj_physical_()
+    if weight.is_neg():
+        return _gather(torch._neg_view(weight), indices, skip).neg_()
+    if weight.dtype == torch.complex128:
+        halves = [_gather(half, indices, skip) for half in torch.view_as_real(weight).unbind(-1)]
+        return torch.view_as_complex(torch.stack(halves, -1))
+    out = weight.new_empty(*indices.shape, weight.shape[1])
+    bits = weight.dtype if weight.dtype in FLOATS else INTEGERS[weight.element_size()]
+    rows = out.view(bits).view(indices.numel(), weight.shape[1])
+    _launchers().gather_rows(weight.view(bits), indices.reshape(-1), rows, skip)
+    return out
+
+
+def renorm_lookup(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
+    """Scales the rows at `indices` to max_norm in the table, and looks them up. One in-place change, always."""
+    weight = weight.detach()
+    if not on_kernels(weight) or weight.dtype not in FLOATS or weight.is_neg():
+        with torch.no_grad():
+            reference.renorm_(weight, indices, max_norm, norm_type)
+        return lookup(weight, indices)
+    out = weight.new_empty(*indices.shape, weight.shape[1])
+    rows = out.view(indices.numel(), weight.shape[1])
+    over = torch.empty(indices.numel(), dtype=torch.int8, device=weight.device)
+    _launchers().renorm_rows(weight, indices.reshape(-1), rows, over, max_norm, norm_type)
+    if not weight.is_inference():
+        torch.autograd.graph.increment_version(weight)
+    return out
+
+
+def gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: int, scale: bool, sparse: bool) -> Tensor:
+    """The gradient of the table: dense [V, D], or sparse and coalesced with U rows."""
+    make = _sparse_gradient if sparse else _dense_gradient
+    return make(grad_output, indices, V, padding_idx, scale)
+
+
+def _dense_gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: int, scale: bool) -> Tensor:
+    if _batched(grad_output):
+        return torch.ops.aten.embedding_dense_backward(grad_output, indices, V, padding_idx, scale)
+    if not on_kernels(grad_output) or grad_output.dtype not in FLOATS:
+        return reference.dense_gradient(grad_output, indices, V, padding_idx, scale)
+    D = grad_output.shape[-1]
+    out = torch.zeros(V, D, dtype=grad_output.dtype, device=grad_output.device)
+    if grad_output.numel():
+        launch = _launchers()
+        keys, order = launch.sort_indices(indices.reshape(-1), V, padding_idx)
+        launch.sum_runs(keys, order, _rows_of(grad_output), out, scale)
+    return out
+
+
+def _sparse_gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: int, scale: bool) -> Tensor:
+    D = grad_output.shape[-1]
+    if not grad_output.numel():
+        rows = torch.empty(0, dtype=torch.int64, device=grad_output.device)
+        values = grad_output.new_empty(0, D)
+    elif not on_kernels(grad_output) or grad_output.dtype not in FLOATS:
+        rows, values = reference.sparse_gradient(grad_output, indices, padding_idx, scale)
+    else:
+        launch = _launchers()
+        keys, order = launch.sort_indices(indices.reshape(-1), V, padding_idx)
+        runs, rows = launch.number_runs(keys, V)
+        values = grad_output.new_empty(len(rows), D)
+        launch.sum_runs(runs, order, _rows_of(grad_output), values, scale)
+    return torch.sparse_coo_tensor(rows.unsqueeze(0), values, (V, D), is_coalesced=True, check_invariants=False)
+
+
+def _rows_of(grad_output: Tensor) -> Tensor:
+    """grad_output as [N, D], or as [outer, inner, D] where that alone needs no copy.
+
+    Only leading dimensions that need three strides or more are copied.
+    """
+    grad_output = grad_output.resolve_neg()
+    *leading, D = grad_output.shape
+    for split in range(len(leading)):
+        outer, inner = leading[:split], leading[split:]
+        shape = [torch.Size(outer).numel(), torch.Size(inner).numel(), D]
+        try:
+            return grad_output.view(shape if split else shape[1:])
+        except RuntimeError:  # these strides do not fold
+            continue
+    return grad_output.reshape(-1, D)
+
+
+def gradient_of_gradient(grad: Tensor, indices: Tensor, padding_idx: int, scale: bool) -> Tensor:
+    """The gradient of grad_output, given that of the table's gradient [V, D], dense or sparse."""
+    if grad.layout == torch.strided:
+        out = lookup(grad, indices, skip=padding_idx)
+    else:
+        out = torch.index_select(grad, 0, indices.reshape(-1)).to_dense().view(*indices.shape, grad.shape[1])
+        out = out.masked_fill((indices == padding_idx).unsqueeze(-1), 0)
+    if not scale or not out.numel():
+        return out
+    V = grad.shape[0]
+    inside = indices.where((indices >= 0) & (indices < V), V).reshape(-1)
+    counts = torch.zeros(V + 1, dtype=torch.int64, device=grad.device).index_add_(0, inside, torch.ones_like(inside, dtype=torch.int64))
+    count = counts[inside].view(*indices.shape, 1)
+    wide = out.dtype if out.dtype == torch.float64 else torch.float32
+    return (out.to(wide) / count).to(out.dtype)

@@ -1,0 +1,54 @@
+"""The suite runs on what the machine has: kernels on a GPU, kernels in the interpreter, or the torch reference.
+
+`make test` runs it twice on a machine without a GPU, with TRITON_INTERPRET=1 and without.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+import tembed
+from tembed import kernels
+from tembed.parity.interpreter import nearest_bfloat16, poisoned_lanes
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+PATH = tembed.path(DEVICE)
+
+# Tests of the kernels themselves need a device that runs them; the other lane has it.
+collect_ignore = [] if kernels.drives(DEVICE) else ["kernels"]
+
+
+def pytest_report_header() -> str:
+    return f"tembed on {DEVICE}: {PATH}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hardware_rounding() -> Iterator[None]:
+    if not kernels.interpreted():
+        yield
+        return
+    # numpy speaks of overflow and of log2(0), a GPU does not
+    with nearest_bfloat16(), poisoned_lanes(), np.errstate(all="ignore"):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _poisoned_memory() -> Iterator[None]:
+    """Fresh memory holds NaN and the largest integers, so that an output nobody wrote shows."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.manual_seed(0)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def device() -> str:
+    return DEVICE
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") and not item.config.getoption("-m"):
+            item.add_marker(pytest.mark.skip(reason="long sweep: make sweep"))
