@@ -27,7 +27,7 @@ from tembed.bench.demo_report import (
     neighbour_table,
 )
 
-ON_CPU = Setting(dim=64, window=4, noise=8, batch=512, steps=1500, lr=3e-3)
+ON_CPU = Setting(dim=64, window=4, noise=8, batch=512, steps=1200, lr=3e-3)
 ON_GPU = Setting(dim=128, window=5, noise=16, batch=4096, steps=2000, lr=2e-3)
 # In the interpreter the number of launches counts, not their size: few steps, but not tiny ones.
 SMALL = Setting(dim=32, window=2, noise=5, batch=64, steps=30, lr=5e-2, keep=1.0)
@@ -58,12 +58,12 @@ def demonstrate(corpus: Corpus, setting: Setting, seed: int, device: torch.devic
     print(f"\n{curve_table(stock.losses, ours.losses, 4 if brief else 10)}")
     difference = (stock.losses - ours.losses).abs().max()
     print(f"\nLargest difference of all {setting.steps:,} steps: {difference:.1e} (tolerance {TOLERANCE:.0e})")
-    print(f"Wall time: {stock.seconds:.1f} s with {STOCK}, {ours.seconds:.1f} s with {OURS} ({path})")
+    print(f"Wall time: {stock.seconds:.2f} s with {STOCK}, {ours.seconds:.2f} s with {OURS} ({path})")
     print(f"Topics at max_norm after training: {stock.at_max_norm} and {ours.at_max_norm} of {len(corpus.topics)}")
     if not brief:
         print(f"\nNearest neighbours\n{neighbour_table(corpus, stock, ours)}")
     if picture:
-        draw(stock.losses, ours.losses, f"Word vectors from the Python reference, {device}: {path}", picture)
+        draw(stock.losses, ours.losses, f"Word vectors from the Python reference (tembed on {device}: {path})", picture)
         print(f"\nPicture: {picture}")
     wrong = failures(stock.losses, ours.losses)
     if os.environ.get("TRITON_INTERPRET") == "1" and not path.startswith("kernels"):

@@ -116,7 +116,8 @@ def train(
         torch.optim.Adam([model.topics.weight, model.outputs.weight], lr=setting.lr),
     )
     supply = batches(corpus, setting, generator)
-    losses = []
+    losses: list[Tensor] = []
+    seldom = max(1, setting.steps // 20)  # reading a loss waits for the device
     start = time.perf_counter()
     with tqdm(total=setting.steps, desc=progress, unit="step", mininterval=1, disable=not progress) as bar:
         for step in range(setting.steps):
@@ -126,7 +127,7 @@ def train(
                 optimizer.step()
                 optimizer.zero_grad()
             losses.append(loss.detach())
-            if step % 50 == 0:
+            if (step + 1) % seldom == 0:
                 bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
             bar.update()
         curve = torch.stack(losses).cpu()

@@ -6,6 +6,7 @@ N lookups, U unique rows among them; a run is a stretch of equal sorted indices,
 stretch of sorted positions.
 """
 
+import importlib.metadata
 import importlib.util
 import os
 from functools import cache
@@ -15,7 +16,13 @@ ACCELERATORS = ("cuda", "xpu")  # ROCm devices are "cuda" to torch
 
 @cache
 def installed() -> bool:
+    """Whether Triton can be imported."""
     return importlib.util.find_spec("triton") is not None
+
+
+def version() -> str:
+    """Which Triton is installed, in words."""
+    return f"triton {importlib.metadata.version('triton')}" if installed() else "no triton"
 
 
 @cache

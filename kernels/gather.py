@@ -4,7 +4,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .launch import on_device_of
+from .launch import LANES, on_device_of
 from .tiles import pick_tile
 
 
@@ -49,7 +49,7 @@ def gather_rows(weight: torch.Tensor, indices: torch.Tensor, out: torch.Tensor, 
     N, D = out.shape
     if N == 0 or D == 0:
         return
-    tile = pick_tile("gather", D, out.element_size())
+    tile = pick_tile("gather", D, out.element_size(), LANES)
     grid = (triton.cdiv(N, tile.rows), triton.cdiv(D, tile.columns))
     with on_device_of(out):
         gather_rows_kernel[grid](

@@ -6,6 +6,8 @@ import torch
 import triton.language as tl
 
 NOWHERE = nullcontext()
+# Threads that run in step: wavefronts of 64 on AMD's data-center chips, warps of 32 elsewhere.
+LANES = 64 if torch.version.hip else 32
 
 
 def on_device_of(tensor: torch.Tensor) -> AbstractContextManager:

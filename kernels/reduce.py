@@ -12,7 +12,8 @@ import torch
 import triton
 import triton.language as tl
 
-from .launch import accumulator, on_device_of
+from .launch import LANES, accumulator, on_device_of
+from .merge import merge_partials_kernel, store_partial, store_sum
 from .tiles import FAN_IN, pick_chunk, pick_tile
 
 
@@ -25,26 +26,6 @@ def _row_offset(row, inner, stride_outer, stride_inner, D: tl.constexpr, LAYOUT:
         return row * stride_inner
     else:
         return (row // inner) * stride_outer + (row % inner) * stride_inner
-
-
-@triton.jit
-def _store_sum(out_ptr, key, acc, length, d, mask, mask_d, D: tl.constexpr, SCALE: tl.constexpr):
-    """out[key] = acc, over the run's length when asked, rounded once."""
-    if SCALE:
-        acc = acc / length[:, None].to(acc.dtype)
-    tl.store(
-        out_ptr + key[:, None] * D + d[None, :],
-        acc.to(out_ptr.dtype.element_ty),
-        mask=mask[:, None] & mask_d,
-    )
-
-
-@triton.jit
-def _store_partial(partial_ptr, length_ptr, slot, acc, length, d, mask, mask_d, D: tl.constexpr, SCALE: tl.constexpr):
-    tl.store(partial_ptr + slot[:, None] * D + d[None, :], acc, mask=mask[:, None] & mask_d)
-    if SCALE:
-        # every tile of columns stores the same length
-        tl.store(length_ptr + slot, length, mask=mask)
 
 
 @triton.jit(do_not_specialize=["V", "N", "inner"])
@@ -101,10 +82,10 @@ def sum_chunks_kernel(
         length += 1
         ends = after != key
         final = (key < V) & ends & inside
-        _store_sum(out_ptr, key, acc, length, d, final, mask_d, D, SCALE)
+        store_sum(out_ptr, key, acc, length, d, final, mask_d, D, SCALE)
         cut = (key < V) & ((ends & (inside == 0)) | ((ends == 0) & (step + 1 == CHUNK)))
         slot = chunk * 2 + inside.to(tl.int64)
-        _store_partial(partial_ptr, length_ptr, slot, acc, length, d, cut, mask_d, D, SCALE)
+        store_partial(partial_ptr, length_ptr, slot, acc, length, d, cut, mask_d, D, SCALE)
 
         acc = tl.where(ends[:, None], 0.0, acc)
         length = tl.where(ends, 0, length)
@@ -113,73 +94,9 @@ def sum_chunks_kernel(
         value = following
 
 
-@triton.jit(do_not_specialize=["V", "N", "span"])
-def merge_partials_kernel(
-    keys_ptr,  # [N], sorted
-    partial_ptr,  # [N / span, 2, D], ACC
-    length_ptr,  # [N / span, 2], int64
-    out_ptr,  # [V, D], contiguous
-    next_partial_ptr,  # [N / (span * FAN_IN), 2, D], ACC
-    next_length_ptr,  # [N / (span * FAN_IN), 2], int64
-    V,
-    N,
-    span,
-    D: tl.constexpr,
-    FAN_IN: tl.constexpr,
-    SCALE: tl.constexpr,
-    ACC: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-):
-    """Grid (N / (span * FAN_IN) / BLOCK_C, D / BLOCK_D). A program walks BLOCK_C groups of FAN_IN spans in step.
-
-    A run that is closed here and began in the group is stored; one that crosses the group's border
-    leaves a partial in the group's own slot. Which slots of a span are in use, the sorted keys at its
-    borders say; nothing is read from the others.
-    """
-    group = tl.program_id(0).to(tl.int64) * BLOCK_C + tl.arange(0, BLOCK_C)
-    d = tl.program_id(1).to(tl.int64) * BLOCK_D + tl.arange(0, BLOCK_D)
-    mask_d = d[None, :] < D
-
-    acc = tl.zeros([BLOCK_C, BLOCK_D], ACC)
-    length = tl.zeros([BLOCK_C], tl.int64)
-    inside = group < 0  # whether the open run began in this group
-    leaves = group < 0  # whether a run crosses the right border of the span
-    for step in range(FAN_IN):
-        child = group * FAN_IN + step
-        begin = child * span
-        end = begin + span
-        before = tl.load(keys_ptr + begin - 1, mask=(begin > 0) & (begin < N), other=-1).to(tl.int64)
-        first = tl.load(keys_ptr + begin, mask=begin < N, other=V).to(tl.int64)
-        last = tl.load(keys_ptr + end - 1, mask=end < N, other=V).to(tl.int64)
-        after = tl.load(keys_ptr + end, mask=end < N, other=V).to(tl.int64)
-        enters = (first == before) & (first < V)
-        leaves = (last == after) & (last < V)
-        through = enters & leaves & (first == last)
-        closes = enters & (through == 0)
-        opens = leaves & (through == 0)
-
-        head = (child * 2)[:, None] * D + d[None, :]
-        acc += tl.load(partial_ptr + head, mask=enters[:, None] & mask_d, other=0)
-        if SCALE:
-            length += tl.load(length_ptr + child * 2, mask=enters, other=0)
-        _store_sum(out_ptr, first, acc, length, d, closes & inside, mask_d, D, SCALE)
-        outer = closes & (inside == 0)
-        _store_partial(next_partial_ptr, next_length_ptr, group * 2, acc, length, d, outer, mask_d, D, SCALE)
-
-        acc = tl.where(through[:, None], acc, 0.0)
-        acc += tl.load(partial_ptr + head + D, mask=opens[:, None] & mask_d, other=0)
-        if SCALE:
-            length = tl.where(through, length, 0)
-            length += tl.load(length_ptr + child * 2 + 1, mask=opens, other=0)
-        inside = inside | opens
-    slot = group * 2 + inside.to(tl.int64)
-    _store_partial(next_partial_ptr, next_length_ptr, slot, acc, length, d, leaves, mask_d, D, SCALE)
-
-
 def _tiles(kernel: str, D: int, itemsize: int, spans: int) -> tuple[tuple[int, int], dict[str, int]]:
     """Grid and tile arguments for a launch over so many chunks or groups."""
-    tile = pick_tile(kernel, D, itemsize)
+    tile = pick_tile(kernel, D, itemsize, LANES)
     rows = min(tile.rows, triton.next_power_of_2(spans))
     grid = (triton.cdiv(spans, rows), triton.cdiv(D, tile.columns))
     return grid, {"BLOCK_C": rows, "BLOCK_D": tile.columns, "num_warps": tile.num_warps}
@@ -242,7 +159,8 @@ def sum_runs(
         )
         span = chunk
         while spans > 1:
-            spans = triton.cdiv(spans, FAN_IN)
+            fan_in = min(FAN_IN, spans)
+            spans = triton.cdiv(spans, fan_in)
             merged, merged_length = slots(spans)
             grid, tiles = _tiles("merge", D, partial.element_size(), spans)
             merge_partials_kernel[grid](
@@ -255,8 +173,8 @@ def sum_runs(
                 V,
                 N,
                 span,
-                FAN_IN=FAN_IN,
+                fan_in,
                 **flags,
                 **tiles,
             )
-            partial, length, span = merged, merged_length, span * FAN_IN
+            partial, length, span = merged, merged_length, span * fan_in

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from .gather import gather_rows
-from .launch import accumulator, on_device_of
+from .launch import LANES, accumulator, on_device_of
 from .tiles import pick_tile
 
 ZERO, ONE, TWO, INF, NEGATIVE_INF, POWER = range(6)
@@ -100,17 +100,23 @@ def renorm_rows_kernel(
     base = index * (D if PACKED else stride_weight_v)
 
     element = weight_ptr.dtype.element_ty
+    # in double on every path: the interpreter takes a bare Python number for float32 in comparisons
+    limit = tl.zeros([1], tl.float64) + max_norm
     exponent = (tl.zeros([1], tl.float64) + p).to(ACC)
     norm = _norm(weight_ptr, base, inside, exponent, stride_weight_d, D, NORM, ACC, BLOCK_N, BLOCK_D)
     norm = norm.to(element).to(tl.float64)
-    over = inside & (norm > max_norm)
-    factor = (max_norm / (norm + 1e-7)).to(ACC).to(element).to(ACC)
+    over = inside & (norm > limit)
+    factor = (limit / (norm + 1e-7)).to(ACC).to(element).to(ACC)
     tl.store(over_ptr + n, over.to(tl.int8), mask=mask_n)
 
     for start in range(0, D, BLOCK_D):
         d = start + tl.arange(0, BLOCK_D)
         mask_d = d[None, :] < D
-        x = tl.load(weight_ptr + base[:, None] + d[None, :].to(tl.int64) * stride_weight_d, mask=inside[:, None] & mask_d, other=0)
+        x = tl.load(
+            weight_ptr + base[:, None] + d[None, :].to(tl.int64) * stride_weight_d,
+            mask=inside[:, None] & mask_d,
+            other=0,
+        )
         y = tl.where(over[:, None], (x.to(ACC) * factor[:, None]).to(element), x)
         tl.store(out_ptr + n[:, None] * D + d[None, :], y, mask=mask_n[:, None] & mask_d)
 
@@ -160,10 +166,16 @@ def renorm_rows(
         return
     if math.isnan(norm_type) or math.isnan(max_norm):
         return gather_rows(weight, indices, out)  # no norm is over
-    tile = pick_tile("renorm", D, out.element_size())
+    tile = pick_tile("renorm", D, out.element_size(), LANES)
     rows, columns = triton.cdiv(N, tile.rows), triton.cdiv(D, tile.columns)
     strides = (weight.stride(0), weight.stride(1), indices.stride(0))
-    tiles = {"D": D, "PACKED": weight.stride(0) == D, "BLOCK_N": tile.rows, "BLOCK_D": tile.columns, "num_warps": tile.num_warps}
+    tiles = {
+        "D": D,
+        "PACKED": weight.stride(0) == D,
+        "BLOCK_N": tile.rows,
+        "BLOCK_D": tile.columns,
+        "num_warps": tile.num_warps,
+    }
     with on_device_of(out):
         renorm_rows_kernel[(rows,)](
             weight,

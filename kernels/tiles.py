@@ -7,7 +7,6 @@ A thread moves 16 bytes at a time; a program's tile is a whole number of such ac
 from dataclasses import dataclass
 from math import ceil
 
-WARP = 32
 ACCESS_BYTES = 16
 NUM_WARPS = 4
 
@@ -33,23 +32,24 @@ class Tile:
 
 
 def power_of_two_at_least(x: int) -> int:
+    """1 for x below 2."""
     return 1 << max(0, x - 1).bit_length()
 
 
-def pick_tile(kernel: str, D: int, itemsize: int) -> Tile:
-    """The tile of `kernel` for rows of D elements of `itemsize` bytes.
+def pick_tile(kernel: str, D: int, itemsize: int, lanes: int = 32) -> Tile:
+    """The tile of `kernel` for rows of D elements of `itemsize` bytes, on a device whose warps have so many lanes.
 
     Of the powers of two between one warp's access and the widest tile, the one that pads D least;
     the wider of equals. Shorter rows take one tile, and the program several of them.
     """
     vector = max(1, ACCESS_BYTES // itemsize)
-    narrow, wide = WARP * vector, WIDEST[kernel] * NUM_WARPS * WARP * vector
+    narrow, wide = lanes * vector, WIDEST[kernel] * NUM_WARPS * lanes * vector
     if narrow >= D:
         columns = power_of_two_at_least(D)
     else:
         widths = [narrow << k for k in range((wide // narrow).bit_length())]
         columns = min(widths, key=lambda width: (ceil(D / width) * width, -width))
-    rows = max(1, ACCESSES[kernel] * NUM_WARPS * WARP * vector // columns)
+    rows = max(1, ACCESSES[kernel] * NUM_WARPS * lanes * vector // columns)
     return Tile(rows, columns)
 
 

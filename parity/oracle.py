@@ -44,7 +44,7 @@ def gradient(
     The bound: a sum of n terms in the accumulator is off by at most (n - 1) roundoffs of the sum of their
     sizes, in any order, the quotient by one more, and the stored result by one roundoff of its own type.
     """
-    flat, rows = indices.reshape(-1), grad_output.reshape(-1, grad_output.shape[-1])
+    flat, rows = indices.reshape(-1), grad_output.reshape(indices.size, grad_output.shape[-1])
     if padding_idx is not None:
         kept = flat != padding_idx
         flat, rows = flat[kept], rows[kept]
@@ -58,9 +58,7 @@ def gradient(
     return Gradient(value, inexact + ROUNDOFF[dtype] * (np.abs(value) + inexact) + UNDERFLOW[dtype])
 
 
-def gradient_of_gradient(
-    grad: Array, indices: Indices, padding_idx: int | None, scale: bool
-) -> Array:
+def gradient_of_gradient(grad: Array, indices: Indices, padding_idx: int | None, scale: bool) -> Array:
     """The gradient of grad_output: the rows of `grad` at the indices, zeros for padding, over counts when `scale`."""
     rows = grad[indices].copy()
     if scale:

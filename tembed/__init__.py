@@ -1,7 +1,7 @@
 """torch.nn.Embedding on Triton kernels: change the import, keep the code.
 
-    from tembed import Embedding            # torch.nn.Embedding
-    from tembed import embedding            # torch.nn.functional.embedding
+from tembed import Embedding            # torch.nn.Embedding
+from tembed import embedding            # torch.nn.functional.embedding
 """
 
 from .checks import index_checks, set_index_checks

@@ -45,7 +45,7 @@ class EmbeddingFunction(Function):
         return ops.renorm_lookup(weight, indices, max_norm, norm_type)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]  # noqa: D102
+    def backward(ctx: Any, grad_output: Tensor | None) -> tuple[Any, ...]:  # noqa: D102
         (indices,) = ctx.saved_tensors
         if grad_output is None:
             return (None,) * 7
@@ -58,7 +58,7 @@ class EmbeddingFunction(Function):
         return grad, None, None, None, None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:  # type: ignore[override]  # noqa: D102
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:  # noqa: D102
         (indices,) = ctx.saved_tensors
         return EmbeddingFunction.apply(tangent, indices, *ctx.args[1:], None, 2.0)
 
@@ -81,7 +81,7 @@ class GradientFunction(Function):
         return ops.gradient(grad_output, indices, V, padding_idx, scale, sparse)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]  # noqa: D102
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Any, ...]:  # noqa: D102
         (indices,) = ctx.saved_tensors
         if grad is None:
             return (None,) * 6
@@ -89,7 +89,7 @@ class GradientFunction(Function):
         return GradientOfGradientFunction.apply(grad, indices, padding_idx, scale), None, None, None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:  # type: ignore[override]  # noqa: D102
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:  # noqa: D102
         (indices,) = ctx.saved_tensors
         return GradientFunction.apply(tangent, indices, *ctx.args)
 
@@ -106,14 +106,14 @@ class GradientOfGradientFunction(Function):
         return ops.gradient_of_gradient(grad, indices, padding_idx, scale)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]  # noqa: D102
+    def backward(ctx: Any, grad_output: Tensor | None) -> tuple[Any, ...]:  # noqa: D102
         (indices,) = ctx.saved_tensors
         if grad_output is None:
             return (None,) * 4
         return GradientFunction.apply(grad_output, indices, *ctx.args, False), None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:  # type: ignore[override]  # noqa: D102
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:  # noqa: D102
         (indices,) = ctx.saved_tensors
         _, padding_idx, scale = ctx.args
         return GradientOfGradientFunction.apply(tangent, indices, padding_idx, scale)

@@ -23,6 +23,11 @@ _default = _mode(os.environ.get("TEMBED_INDEX_CHECKS", "off"))
 _here: ContextVar[str | None] = ContextVar("tembed_index_checks", default=None)
 
 
+def mode() -> str:
+    """What a bad index on an accelerator does here and now: "off" or "immediate"."""
+    return _here.get() or _default
+
+
 def set_index_checks(mode: str) -> None:
     """Chooses what a bad index on an accelerator does, in the whole process.
 
@@ -118,7 +123,7 @@ def _check_index_dtype(input: Tensor, position: int, where: str) -> None:
 
 def check_range(input: Tensor, V: int) -> None:
     """Raises IndexError for an index outside [0, V), where that is to be found at the call."""
-    if input.device.type != "cpu" and (_here.get() or _default) == "off":
+    if input.device.type != "cpu" and mode() == "off":
         return
     if input.numel() and bool(((input < 0) | (input >= V)).any()):
         raise_out_of_range(input, V)

@@ -116,9 +116,7 @@ def _embedding(
     checks.check_tensors(input, weight)
     checks.check_range(input, weight.shape[0])
     if differentiable(weight):
-        return EmbeddingFunction.apply(
-            weight, input, int(padding_idx), scale_grad_by_freq, sparse, max_norm, norm_type
-        )
+        return EmbeddingFunction.apply(weight, input, int(padding_idx), scale_grad_by_freq, sparse, max_norm, norm_type)
     if max_norm is None:
         return ops.lookup(weight, input)
     return ops.renorm_lookup(weight, input, max_norm, norm_type)
@@ -141,6 +139,6 @@ def _only_stock(weight: Tensor) -> bool:
         or type(weight).__torch_dispatch__ is not Tensor.__torch_dispatch__
         or torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
-        or torch.jit.is_tracing()
+        or torch._C._get_tracing_state() is not None
         or (torch._C._len_torch_dispatch_stack() > 0 and any(map(torch._C._get_dispatch_mode, TRACERS)))
     )

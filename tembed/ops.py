@@ -48,8 +48,8 @@ def _launchers() -> Any:
 def lookup(weight: Tensor, indices: Tensor, skip: int = -1) -> Tensor:
     """weight[indices], fresh and contiguous, bit for bit; rows of the index `skip` are zeros."""
     if on_kernels(weight):
-        return _gather(weight.detach(), indices, skip)
-    out = reference.lookup(weight.detach(), indices)
+        return _gather(weight, indices, skip)
+    out = reference.lookup(weight, indices)
     return out if skip < 0 else out.masked_fill((indices == skip).unsqueeze(-1), 0)
 
 
@@ -71,7 +71,6 @@ def _gather(weight: Tensor, indices: Tensor, skip: int) -> Tensor:
 
 def renorm_lookup(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
     """Scales the rows at `indices` to max_norm in the table, and looks them up. One in-place change, always."""
-    weight = weight.detach()
     if not on_kernels(weight) or weight.dtype not in FLOATS or weight.is_neg():
         with torch.no_grad():
             reference.renorm_(weight, indices, max_norm, norm_type)
@@ -149,7 +148,9 @@ def gradient_of_gradient(grad: Tensor, indices: Tensor, padding_idx: int, scale:
         return out
     V = grad.shape[0]
     inside = indices.where((indices >= 0) & (indices < V), V).reshape(-1)
-    counts = torch.zeros(V + 1, dtype=torch.int64, device=grad.device).index_add_(0, inside, torch.ones_like(inside, dtype=torch.int64))
+    counts = torch.zeros(V + 1, dtype=torch.int64, device=grad.device).index_add_(
+        0, inside, torch.ones_like(inside, dtype=torch.int64)
+    )
     count = counts[inside].view(*indices.shape, 1)
     wide = out.dtype if out.dtype == torch.float64 else torch.float32
     return (out.to(wide) / count).to(out.dtype)

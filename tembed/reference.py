@@ -36,9 +36,7 @@ def dense_gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: in
     return grad_output.new_zeros(V, grad_output.shape[-1]).index_copy_(0, rows, sums)
 
 
-def sparse_gradient(
-    grad_output: Tensor, indices: Tensor, padding_idx: int, scale: bool
-) -> tuple[Tensor, Tensor]:
+def sparse_gradient(grad_output: Tensor, indices: Tensor, padding_idx: int, scale: bool) -> tuple[Tensor, Tensor]:
     """The rows that were looked up [U] int64, unique and ascending, and their gradients [U, D]."""
     return _sum_by_row(grad_output, indices, padding_idx, scale)
 

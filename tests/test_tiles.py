@@ -1,0 +1,48 @@
+import pytest
+
+from tembed.kernels.tiles import ACCESS_BYTES, CHUNKS, LONGEST_CHUNK, pick_chunk, pick_tile
+
+KERNELS = ("gather", "renorm", "sum", "merge")
+LENGTHS = (*range(1, 70), 96, 127, 128, 129, 300, 512, 768, 1000, 1024, 1152, 4096, 5120, 8191, 16384)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("itemsize", [1, 2, 4, 8])
+@pytest.mark.parametrize("lanes", [32, 64])
+def test_pick_tile_keeps_every_thread_busy_with_whole_accesses(kernel: str, itemsize: int, lanes: int) -> None:
+    for D in LENGTHS:
+        tile = pick_tile(kernel, D, itemsize, lanes)
+        for size in (tile.rows, tile.columns):
+            assert size & (size - 1) == 0
+            assert size > 0
+        per_thread = tile.rows * tile.columns * itemsize / (tile.num_warps * lanes)
+        assert per_thread >= ACCESS_BYTES
+        assert per_thread <= 64, "more would not stay in registers"
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_pick_tile_never_pads_a_row_beyond_a_warps_access(kernel: str) -> None:
+    for itemsize in (2, 4, 8):
+        for D in LENGTHS:
+            columns = pick_tile(kernel, D, itemsize).columns
+            waste = -D % columns
+            assert waste < max(32 * ACCESS_BYTES // itemsize, D), (D, columns)
+
+
+def test_pick_tile_takes_a_short_row_whole_and_several_of_them() -> None:
+    tile = pick_tile("gather", 16, 4)
+    assert tile.columns == 16
+    assert tile.rows == 64
+
+
+def test_pick_tile_splits_a_long_row() -> None:
+    tile = pick_tile("gather", 16384, 2)
+    assert tile.columns == 1024
+
+
+def test_pick_chunk_grows_with_N_at_the_thresholds() -> None:
+    for limit, chunk in CHUNKS:
+        assert pick_chunk(limit) == chunk
+        assert pick_chunk(limit + 1) > chunk
+    assert pick_chunk(1 << 40) == LONGEST_CHUNK
+    assert pick_chunk(0) == CHUNKS[0][1]
