@@ -7,12 +7,13 @@ RESULTS ?= build/gpu
 # What `make gpu` runs with: the machine's own Python, which has its own torch.
 GPU_PYTHON ?= $(PYTHON)
 
-.PHONY: help demo test sweep check format gpu clean
+.PHONY: help demo test sweep mutants check format gpu clean
 
 help:
 	@echo 'make demo    trains a small model twice, stock and tembed, and compares'
 	@echo 'make test    the test suite: kernels in the interpreter, then the torch reference'
 	@echo 'make sweep   the long tests, left out of make test'
+	@echo 'make mutants faults put in on purpose, which the suite must notice'
 	@echo 'make check   formatter, linter, type checker, direction of imports'
 	@echo 'make format  formats the code'
 	@echo 'make gpu     everything that a GPU can show, into RESULTS=dir'
@@ -39,6 +40,9 @@ test: $(READY)
 
 sweep: $(READY)
 	TRITON_INTERPRET=1 $(RUN) -m pytest -m slow
+
+mutants: $(READY)
+	$(RUN) tests/mutants.py
 
 check: $(READY)
 	$(RUN) -m ruff format --check .

@@ -2,6 +2,8 @@
 
 import torch
 from torch import Tensor
+from torch._jit_internal import is_scripting
+from torch.nn import functional as F
 
 from .functional import embedding
 
@@ -16,6 +18,16 @@ class Embedding(torch.nn.Embedding):
 
     def forward(self, input: Tensor) -> Tensor:
         """The rows of `weight` at `input`: input.shape + (embedding_dim,), in the dtype of `weight`."""
+        if is_scripting():  # TorchScript compiles torch's own functions only
+            return F.embedding(
+                input,
+                self.weight,
+                self.padding_idx,
+                self.max_norm,
+                self.norm_type,
+                self.scale_grad_by_freq,
+                self.sparse,
+            )
         return embedding(
             input,
             self.weight,
@@ -25,18 +37,3 @@ class Embedding(torch.nn.Embedding):
             self.scale_grad_by_freq,
             self.sparse,
         )
-
-    def __prepare_scriptable__(self) -> torch.nn.Embedding:
-        """What torch.jit.script compiles instead: the stock module, on the same weight."""
-        stock = torch.nn.Embedding(
-            self.num_embeddings,
-            self.embedding_dim,
-            self.padding_idx,
-            self.max_norm,
-            self.norm_type,
-            self.scale_grad_by_freq,
-            self.sparse,
-            _weight=self.weight.detach(),
-        )
-        stock.weight = self.weight
-        return stock.train(self.training)

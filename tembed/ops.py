@@ -1,7 +1,7 @@
 """Allocation, and the choice between the kernels and the torch reference."""
 
 import functools
-from typing import Any
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -31,18 +31,10 @@ def _batched(tensor: Tensor) -> bool:
 
 
 @functools.cache
-def _launchers() -> Any:
-    """The modules that hold kernels, imported with the first launch."""
-    from .kernels import gather, reduce, renorm, runs
+def _launchers() -> ModuleType:
+    from .kernels import launchers
 
-    class Launchers:
-        gather_rows = staticmethod(gather.gather_rows)
-        renorm_rows = staticmethod(renorm.renorm_rows)
-        sort_indices = staticmethod(runs.sort_indices)
-        number_runs = staticmethod(runs.number_runs)
-        sum_runs = staticmethod(reduce.sum_runs)
-
-    return Launchers
+    return launchers
 
 
 def lookup(weight: Tensor, indices: Tensor, skip: int = -1) -> Tensor:

@@ -1,0 +1,8 @@
+"""Every launcher under one name, for a caller that imports Triton with its first launch and not before."""
+
+from .gather import gather_rows
+from .reduce import sum_runs
+from .renorm import renorm_rows
+from .runs import number_runs, sort_indices
+
+__all__ = ["gather_rows", "number_runs", "renorm_rows", "sort_indices", "sum_runs"]

@@ -1,0 +1,96 @@
+"""Faults put in on purpose, each of which the suite has to notice: `make mutants`.
+
+Every fault is one replacement in a copy of the sources, under which the named tests must fail.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """In `file`, `old` becomes `new`; `tests`, in the interpreter's lane or the reference's, must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+    interpreted: bool = True
+
+
+GRADIENT, NORM, RUNS, SUM = "test_gradient.py", "test_max_norm.py", "test_kernels_runs.py", "test_kernels_reduce.py"
+MUTANTS = (
+    Mutant("padding ignored", "kernels/runs.py", " | (index == padding_idx)", "", GRADIENT),
+    Mutant("padding ignored, reference", "tembed/reference.py", "keep = rows != padding_idx", "keep = rows >= 0", GRADIENT, False),
+    Mutant("wrong scale", "kernels/merge.py", "tl.maximum(length, 1)", "tl.maximum(length - 1, 1)", GRADIENT),
+    Mutant("scale ignored, reference", "tembed/reference.py", "len(rows), -1, scale)", "len(rows), -1, False)", GRADIENT, False),
+    Mutant("length lost between chunks", "kernels/merge.py", "length += tl.load(length_ptr + child * 2, ", "length = tl.load(length_ptr + child * 2, ", SUM),
+    Mutant("a duplicate dropped", "kernels/reduce.py", "acc += value.to(ACC)", "acc = tl.where((length == 1)[:, None], acc, acc + value.to(ACC))", GRADIENT),
+    Mutant("a run dropped", "kernels/reduce.py", "final = (key < V) & ends & inside", "final = (key < V) & ends & inside & (key > 0)", GRADIENT),
+    Mutant("a chunk counted twice", "kernels/merge.py", "acc = tl.where(through[:, None], acc, 0.0)", "acc = tl.where(through[:, None], acc + acc, 0.0)", SUM),
+    Mutant("heads mixed up with tails", "kernels/reduce.py", "slot = chunk * 2 + inside.to(tl.int64)", "slot = chunk * 2", SUM),
+    Mutant("gradient row shifted", "kernels/reduce.py", "row = tl.load(order_ptr + begin,", "row = tl.load(order_ptr + begin + 1,", GRADIENT),
+    Mutant("sums in the narrow type", "kernels/reduce.py", "acc += value.to(ACC)", "acc = (acc + value.to(ACC)).to(value.dtype).to(ACC)", GRADIENT),
+    Mutant("renorm applied twice", "kernels/renorm.py", "factor = (limit / (norm + 1e-7))", "factor = (limit / (norm + 1e-7)) * (limit / (norm + 1e-7))", NORM),
+    Mutant("renorm applied twice, reference", "tembed/ops.py", "            reference.renorm_(weight, indices, max_norm, norm_type)", "            reference.renorm_(weight, indices, max_norm, norm_type), reference.renorm_(weight, indices, max_norm * 0.99, norm_type)", NORM, False),
+    Mutant("renormed rows not written back", "kernels/renorm.py", "if tl.max(over, axis=0) > 0:", "if tl.max(over, axis=0) > 1:", NORM),
+    Mutant("one row of a tile not written back", "kernels/renorm.py", "mask = (over[:, None] > 0)", "mask = (over[:, None] > 0) & (n[:, None] > 0)", NORM),
+    Mutant("NaN taken for a small norm", "kernels/renorm.py", 'tl.max(nans, axis=1) > 0, float("nan")', 'tl.max(nans, axis=1) > 0, float("inf")', NORM),
+    Mutant("version not counted", "tembed/ops.py", "torch.autograd.graph.increment_version(weight)", "pass", NORM),
+    Mutant("table stride ignored", "kernels/gather.py", "row_stride = D if PACKED else stride_weight_v", "row_stride = D", "test_kernels_gather.py"),
+    Mutant("negative index not masked", "kernels/gather.py", "(index >= 0) & ", "", "test_kernels_gather.py"),
+    Mutant("unstable order", "kernels/runs.py", "torch.sort(keys, stable=True)", "torch.sort(keys.flip(0), stable=True)", RUNS),
+    Mutant("zero gradient", "tembed/ops.py", "launch.sum_runs(keys, order, _rows_of(grad_output), out, scale)", "pass", GRADIENT),
+    Mutant("counts left out of double backward", "tembed/ops.py", "if not scale or not out.numel():", "if True:", "test_autograd.py", False),
+    Mutant("coalesced said of a sum", "tembed/autograd.py", "or found._nnz() != nnz:\n            return\n        if found._indices().untyped_storage().data_ptr() == indices.data_ptr():\n            found._coalesced_(True)", "or nnz < 0:\n            return\n        found._coalesced_(True)", "test_autograd.py", False),
+    Mutant("table changed before the index is checked", "tembed/functional.py", "    checks.check_range(input, weight.shape[0])\n", "", "test_index_errors.py"),
+)  # fmt: skip
+
+
+def survives(mutant: Mutant) -> bool:
+    """Whether the tests pass all the same."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory)
+        for name in ("tembed", "kernels", "parity", "bench", "tests", "pyproject.toml"):
+            subprocess.run(["cp", "-a", str(ROOT / name), str(copy / name)], check=True)
+        source = (copy / mutant.file).read_text()
+        if source.count(mutant.old) != 1:
+            raise SystemExit(f"{mutant.name}: {source.count(mutant.old)} places in {mutant.file} have {mutant.old!r}")
+        (copy / mutant.file).write_text(source.replace(mutant.old, mutant.new))
+        environment = {**os.environ, "PYTHONPATH": directory, "TRITON_INTERPRET": str(int(mutant.interpreted))}
+        where = subprocess.run(
+            [sys.executable, "-c", "import tembed; print(tembed.__file__)"],
+            env=environment, cwd=copy, capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        assert where.startswith(directory), where
+        command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", f"tests/{mutant.tests}"]
+        run = subprocess.run(command, env=environment, cwd=copy, capture_output=True, text=True, check=False)
+        crashed = run.returncode < 0  # an access out of bounds, say
+        if run.returncode not in (0, 1) and not crashed:
+            raise SystemExit(f"{mutant.name}: pytest ended with {run.returncode}\n{run.stdout[-2000:]}")
+        return run.returncode == 0
+
+
+def main() -> int:
+    """Prints a line for each mutant; 1 if one survived."""
+    chosen = [mutant for mutant in MUTANTS if all(word in mutant.name for word in sys.argv[1:])]
+    survivors = 0
+    for mutant in (bar := tqdm(chosen, unit="mutant", disable=None)):
+        alive = survives(mutant)
+        survivors += alive
+        bar.write(f"{'SURVIVED' if alive else 'noticed '}  {mutant.name}  ({mutant.tests})")
+    print(f"{len(chosen) - survivors} of {len(chosen)} noticed")
+    return int(survivors > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
