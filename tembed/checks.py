@@ -11,6 +11,7 @@ from torch import Tensor
 
 MODES = ("off", "immediate")
 INDEX_DTYPES = (torch.int64, torch.int32)
+NORMABLE = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.complex128)
 
 
 def _mode(name: str) -> str:
@@ -75,15 +76,16 @@ def check_types(input: Any, weight: Any, padding_idx: Any, scale_grad_by_freq: A
 def check_renorm(input: Tensor, weight: Tensor, max_norm: Any, norm_type: Any) -> tuple[float, float]:
     """max_norm and norm_type as floats; raises, before anything is changed, what embedding_renorm_ would."""
     name = "(while checking arguments for embedding_renorm_)"
-    torch.embedding_renorm_(torch.empty(1, 1), torch.empty(0, dtype=torch.int64), max_norm, norm_type)
+    if type(max_norm) not in (float, int, bool) or type(norm_type) not in (float, int, bool):
+        _try_renorm(torch.float32, 0, max_norm, norm_type)
     if weight.dim() != 2:
         raise RuntimeError(
             f"Expected 2-dimensional tensor, but got {weight.dim()}-dimensional tensor for argument #1 'self' {name}"
         )
     _check_index_dtype(input, 2, name)
     if input.numel():
-        if not (weight.is_floating_point() or weight.is_complex()):
-            weight.new_empty(1).norm()
+        if weight.dtype not in NORMABLE:
+            _try_renorm(weight.dtype, 1, max_norm, norm_type)
         if weight.stride(1) == 0 and weight.shape[1] > 1:
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory "
@@ -91,6 +93,11 @@ def check_renorm(input: Tensor, weight: Tensor, max_norm: Any, norm_type: Any) -
                 f"{list(weight.shape)} and strides {list(weight.stride())}"
             )
     return float(max_norm), float(norm_type)
+
+
+def _try_renorm(dtype: torch.dtype, N: int, max_norm: Any, norm_type: Any) -> None:
+    """Renorms a table of one row, for torch to raise what it has against the arguments."""
+    torch.embedding_renorm_(torch.zeros(1, 2, dtype=dtype), torch.zeros(N, dtype=torch.int64), max_norm, norm_type)
 
 
 def check_tensors(input: Tensor, weight: Tensor) -> None:
@@ -107,9 +114,14 @@ def check_tensors(input: Tensor, weight: Tensor) -> None:
         raise RuntimeError(
             f"index_select(): self indexing axis dim should be positive: {input.numel()} lookups in a table of no rows"
         )
-    if weight.is_complex() and weight.requires_grad and torch.is_grad_enabled():
+
+
+def check_differentiable(weight: Tensor) -> None:
+    """Raises for a complex table that requires a gradient."""
+    if weight.is_complex():
         raise RuntimeError(
-            f"embedding does not support automatic differentiation for outputs with complex dtype ({weight.dtype})."
+            "embedding does not support automatic differentiation for outputs with complex dtype. "
+            f"weight is {weight.dtype} and requires grad"
         )
 
 

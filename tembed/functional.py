@@ -116,6 +116,7 @@ def _embedding(
     checks.check_tensors(input, weight)
     checks.check_range(input, weight.shape[0])
     if differentiable(weight):
+        checks.check_differentiable(weight)
         return EmbeddingFunction.apply(weight, input, int(padding_idx), scale_grad_by_freq, sparse, max_norm, norm_type)
     if max_norm is None:
         return ops.lookup(weight, input)

@@ -43,7 +43,7 @@ def sparse_gradient(grad_output: Tensor, indices: Tensor, padding_idx: int, scal
 
 def _sum_by_row(grad_output: Tensor, indices: Tensor, padding_idx: int, scale: bool) -> tuple[Tensor, Tensor]:
     rows, compact = torch.unique(indices.reshape(-1).long(), return_inverse=True)
-    grads = grad_output.reshape(-1, grad_output.shape[-1])
+    grads = grad_output.reshape(indices.numel(), grad_output.shape[-1])
     wide = grads.float() if grads.dtype in NARROW else grads
     sums = torch.ops.aten.embedding_dense_backward(wide, compact, len(rows), -1, scale).to(grads.dtype)
     keep = rows != padding_idx

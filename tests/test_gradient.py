@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import tembed
 from tembed.parity import oracle
@@ -163,3 +165,47 @@ def test_gradient_of_a_list_of_padding_is_nothing(sparse: bool, device: str) -> 
     weight = torch.randn(4, 3, device=device, requires_grad=True)
     indices = torch.full((5,), 2, device=device)
     check(indices, weight, torch.randn(5, 3, device=device), {"sparse": sparse, "padding_idx": 2})
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> dict[str, object]:
+    """A table, a shape of indices, strides for each tensor, and options."""
+    V = draw(st.integers(1, 40))
+    return {
+        "V": V,
+        "D": draw(st.integers(0, 40)),
+        "shape": tuple(draw(st.lists(st.integers(0, 6), max_size=3))),
+        "distribution": draw(st.sampled_from(DISTRIBUTIONS)),
+        "dtype": draw(st.sampled_from(FLOATS)),
+        "index_dtype": draw(st.sampled_from([torch.int32, torch.int64])),
+        "layouts": draw(st.tuples(*[st.sampled_from(sorted(LAYOUTS))] * 3)),
+        "seed": draw(st.integers(0, 2**20)),
+        "options": {
+            "padding_idx": draw(st.none() | st.integers(-V, V - 1)),
+            "scale_grad_by_freq": draw(st.booleans()),
+            "sparse": draw(st.booleans()),
+        },
+    }
+
+
+def check_configuration(c: dict, device: str) -> None:
+    generator = GENERATOR.manual_seed(c["seed"])
+    on_weight, on_indices, on_gradient = (LAYOUTS[name] for name in c["layouts"])
+    weight = on_weight(torch.randn(c["V"], c["D"], generator=generator).to(device, c["dtype"]))
+    indices = on_indices(make_indices(c["distribution"], c["shape"], c["V"], generator).to(device, c["index_dtype"]))
+    grad_output = on_gradient(make_gradient((*c["shape"], c["D"]), c["dtype"], generator).to(device))
+    assert torch.equal(tembed.embedding(indices, weight, **c["options"]), weight[indices.long()])
+    check(indices, weight.requires_grad_(), grad_output, c["options"])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(c=configurations())
+def test_forward_and_gradient_of_any_configuration(c: dict, device: str) -> None:
+    check_configuration(c, device)
+
+
+@pytest.mark.slow
+@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(c=configurations())
+def test_forward_and_gradient_of_thousands_of_configurations(c: dict, device: str) -> None:
+    check_configuration(c, device)

@@ -29,9 +29,7 @@ def test_main_fails_when_a_kernel_does(tmp_path: object) -> None:
         "raise SystemExit(main())\n"
     )
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    run = subprocess.run(
-        [sys.executable, "-c", startup], env=environment, capture_output=True, text=True, check=False
-    )
+    run = subprocess.run([sys.executable, "-c", startup], env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 1, run.stdout + run.stderr
     assert re.search(r"gather +FAILED: wrong result", run.stdout)
 

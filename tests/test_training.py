@@ -24,7 +24,9 @@ SPARSE: dict[str, Make] = {
 V, D = 9, 6
 
 
-def train(cls: type[torch.nn.Embedding], make: Make, device: str, **options: object) -> tuple[torch.Tensor, list[float]]:
+def train(
+    cls: type[torch.nn.Embedding], make: Make, device: str, **options: object
+) -> tuple[torch.Tensor, list[float]]:
     torch.manual_seed(1)
     module = cls(V, D, **options).to(device)  # type: ignore[arg-type]
     optimizer = make([*module.parameters()])

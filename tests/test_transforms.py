@@ -117,7 +117,9 @@ def test_fake_and_meta_tensors_give_shapes(options: dict[str, object], device: s
 def test_make_fx_sees_the_lookup(device: str) -> None:
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    graph = make_fx(lambda i, w: tembed.embedding(i, w, sparse=True))(INDICES.to(device), torch.randn(6, 3, device=device))
+    graph = make_fx(lambda i, w: tembed.embedding(i, w, sparse=True))(
+        INDICES.to(device), torch.randn(6, 3, device=device)
+    )
     assert any(node.target is torch.ops.aten.embedding.default for node in graph.graph.nodes)
 
 
