@@ -83,15 +83,8 @@ def check_renorm(input: Tensor, weight: Tensor, max_norm: Any, norm_type: Any) -
             f"Expected 2-dimensional tensor, but got {weight.dim()}-dimensional tensor for argument #1 'self' {name}"
         )
     _check_index_dtype(input, 2, name)
-    if input.numel():
-        if weight.dtype not in NORMABLE:
-            _try_renorm(weight.dtype, 1, max_norm, norm_type)
-        if weight.stride(1) == 0 and weight.shape[1] > 1:
-            raise RuntimeError(
-                "unsupported operation: more than one element of the written-to tensor refers to a single memory "
-                f"location. Please clone() the tensor before performing the operation. weight has shape "
-                f"{list(weight.shape)} and strides {list(weight.stride())}"
-            )
+    if input.numel() and weight.dtype not in NORMABLE:
+        _try_renorm(weight.dtype, 1, max_norm, norm_type)
     return float(max_norm), float(norm_type)
 
 
@@ -117,8 +110,8 @@ def check_tensors(input: Tensor, weight: Tensor) -> None:
 
 
 def check_differentiable(weight: Tensor) -> None:
-    """Raises for a complex table that requires a gradient."""
-    if weight.is_complex():
+    """Raises for a complex table whose gradient would be recorded."""
+    if weight.is_complex() and weight.requires_grad and torch.is_grad_enabled():
         raise RuntimeError(
             "embedding does not support automatic differentiation for outputs with complex dtype. "
             f"weight is {weight.dtype} and requires grad"
@@ -134,17 +127,29 @@ def _check_index_dtype(input: Tensor, position: int, where: str) -> None:
 
 
 def check_range(input: Tensor, V: int) -> None:
-    """Raises IndexError for an index outside [0, V), where that is to be found at the call."""
+    """Raises IndexError for the first index outside [0, V), where that is to be found at the call."""
     if input.device.type != "cpu" and mode() == "off":
         return
-    if input.numel() and bool(((input < 0) | (input >= V)).any()):
-        raise_out_of_range(input, V)
+    error = _out_of_range(input, V)
+    if error is not None:
+        raise error
 
 
-def raise_out_of_range(input: Tensor, V: int) -> NoReturn:
-    """Raises IndexError for the first index outside [0, V): its value, its position in input, and V."""
-    at = tuple(((input < 0) | (input >= V)).nonzero()[0].tolist())
-    raise IndexError(
+def explained(error: Exception, input: Tensor, weight: Tensor) -> Exception:
+    """The error that torch.embedding raised, or a better one where the cause was a bad index."""
+    if torch._C._are_functorch_transforms_active() or input.dtype not in INDEX_DTYPES or weight.dim() != 2:
+        return error
+    V = weight.shape[0]
+    return (_out_of_range(input, V) if V else None) or error
+
+
+def _out_of_range(input: Tensor, V: int) -> IndexError | None:
+    """The error that names the first index outside [0, V): its value, its position, and V."""
+    bad = (input < 0) | (input >= V)
+    if not input.numel() or not bad.any():
+        return None
+    at = tuple(bad.nonzero()[0].tolist())
+    return IndexError(
         f"index out of range in self: index {int(input[at])} at position {list(at)} of an input of shape "
         f"{list(input.shape)}, in a table of {V} rows"
     )

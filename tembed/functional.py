@@ -88,10 +88,8 @@ def embedding(
         return _embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
     try:
         return torch_embedding(weight, input, padding_idx, scale_grad_by_freq, sparse)
-    except IndexError:
-        if torch._C._are_functorch_transforms_active():
-            raise
-    checks.raise_out_of_range(input, weight.size(0))
+    except (IndexError, RuntimeError) as error:
+        raise checks.explained(error, input, weight) from None
 
 
 def _embedding(
@@ -110,7 +108,9 @@ def _embedding(
         )
     if max_norm is not None:
         if not isinstance(input, Tensor):
-            input = input.contiguous()  # stock's own complaint
+            input = input.contiguous()  # Python's own complaint, as in stock
+        if not isinstance(weight, Tensor):
+            weight = weight.detach()
         max_norm, norm_type = checks.check_renorm(input, weight, max_norm, norm_type)
     checks.check_types(input, weight, padding_idx, scale_grad_by_freq, sparse)
     checks.check_tensors(input, weight)

@@ -25,7 +25,7 @@ def renorm_(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) 
     norm = torch.linalg.vector_norm(rows, norm_type, dim=1, keepdim=True).double()
     factor = (max_norm / (norm + 1e-7)).to(rows.real.dtype)
     # duplicates write the same bits
-    weight[flat] = torch.where(norm > max_norm, rows * factor, rows)
+    weight.index_put_((flat,), torch.where(norm > max_norm, rows * factor, rows))
 
 
 def dense_gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: int, scale: bool) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 import tembed
@@ -73,7 +74,9 @@ FAULTS: dict[str, tuple[str, Maker]] = {
     "sparse int": ("sparse", lambda d: 1),
 }
 
-PAIRS = [pair for pair in combinations(FAULTS, 2) if FAULTS[pair[0]][0] != FAULTS[pair[1]][0]]
+# An expanded table fails when a row is over, that is in the renorm itself, after all that is checked before it.
+PAIRED = [fault for fault in FAULTS if fault != "table expanded along D"]
+PAIRS = [pair for pair in combinations(PAIRED, 2) if FAULTS[pair[0]][0] != FAULTS[pair[1]][0]]
 COMBINATIONS = [(fault,) for fault in FAULTS] + PAIRS
 
 
@@ -196,3 +199,16 @@ def test_embedding_of_complex_rows_needs_no_gradient_to_work(device: str) -> Non
     indices = torch.tensor([2, 0], device=device)
     with torch.no_grad():
         assert torch.equal(tembed.embedding(indices, weight), weight[indices])
+
+
+@pytest.mark.parametrize("max_norm", [None, 99.0])
+def test_embedding_of_complex_rows_has_a_forward_derivative(max_norm: float | None, device: str) -> None:
+    weight, tangent = rows(device).to(torch.complex64), rows(device).to(torch.complex64) * 1j
+    indices = torch.tensor([2, 0], device=device)
+    with forward_ad.dual_level():
+        plain = tembed.embedding(indices, weight, max_norm=max_norm)
+        dual = tembed.embedding(indices, forward_ad.make_dual(weight, tangent), max_norm=max_norm)
+        found = forward_ad.unpack_dual(dual)
+    assert torch.equal(plain, weight[indices])
+    assert torch.equal(found.primal, weight[indices])
+    assert torch.equal(found.tangent, tangent[indices])

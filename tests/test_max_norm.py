@@ -194,6 +194,17 @@ def test_max_norm_of_a_table_with_equal_rows_in_one_place(device: str) -> None:
     torch.testing.assert_close(weight, torch.full((1, 4), 0.5, device=device))
 
 
+def test_max_norm_of_a_table_expanded_along_its_rows_needs_no_row_to_be_over(device: str) -> None:
+    weight = torch.full((4, 1), 2.0, device=device).expand(4, 3)
+    version = weight._version
+    out = tembed.embedding(torch.tensor([1, 1], device=device), weight, max_norm=10.0)
+    assert torch.equal(out, weight[:2])
+    assert weight._version == version + 1
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor refers to a single memory"):
+        tembed.embedding(torch.tensor([1, 1], device=device), weight, max_norm=1.0)
+    assert (weight == 2).all()
+
+
 def test_max_norm_of_complex_rows(device: str) -> None:
     weight = torch.tensor([[3 + 4j, 0], [0.1j, 0]], dtype=torch.complex64, device=device)
     tembed.embedding(torch.tensor([0, 1], device=device), weight, max_norm=1.0)
