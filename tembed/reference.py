@@ -24,8 +24,11 @@ def renorm_(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) 
     rows = weight[flat]
     norm = torch.linalg.vector_norm(rows, norm_type, dim=1, keepdim=True).double()
     factor = (max_norm / (norm + 1e-7)).to(rows.real.dtype)
-    # duplicates write the same bits
-    weight.index_put_((flat,), torch.where(norm > max_norm, rows * factor, rows))
+    over = norm > max_norm
+    if weight.stride(1) == 0 and weight.shape[1] > 1 and not over.any():
+        torch.autograd.graph.increment_version(weight)  # torch would refuse to write what need not be written
+    else:
+        weight.index_copy_(0, flat.long(), torch.where(over, rows * factor, rows))  # duplicates write the same bits
 
 
 def dense_gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: int, scale: bool) -> Tensor:

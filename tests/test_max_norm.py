@@ -227,3 +227,7 @@ def test_the_reference_for_other_devices_agrees_with_torchs_on_the_cpu(p: float,
     torch.embedding_renorm_(stock, indices, max_norm, p)
     reference.renorm_(weight.as_subclass(Elsewhere), indices, max_norm, p)
     torch.testing.assert_close(weight, stock, rtol=tolerance(dtype, 7, p), atol=0)
+    expanded = torch.full((4, 1), 2.0, dtype=dtype).expand(4, 3).as_subclass(Elsewhere)
+    reference.renorm_(expanded, indices % 4, 100.0, p)
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+        reference.renorm_(expanded, indices % 4, 0.1, p)
