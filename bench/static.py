@@ -46,13 +46,17 @@ def variants(target: str, dtype: str, D: int) -> Iterator[tuple[str, Any, dict[s
     table = {**tiles("gather", itemsize, "BLOCK_N"), "PACKED": True}
     yield "gather", gather.gather_rows_kernel, table
     norm = {**tiles("renorm", itemsize, "BLOCK_N"), "PACKED": True}
-    for p, which in (("2", renorm.TWO), ("inf", renorm.INF), ("any", renorm.POWER)):
-        yield f"renorm p={p}", renorm.renorm_rows_kernel, {**norm, "NORM": which, "ACC": acc}
+    for p, kind in (*renorm.NORMS.items(), ("any", renorm.POWER)):
+        yield f"renorm p={p}", renorm.renorm_rows_kernel, {**norm, "NORM": kind.value, "ACC": acc}
     yield "write back", renorm.write_back_rows_kernel, norm
+    yield "gather, any strides", gather.gather_rows_kernel, {**table, "PACKED": False}
     for scale in (False, True):
         flags = {"SCALE": scale, "ACC": acc}
         chunks = {**tiles("sum", itemsize, "BLOCK_C"), "CHUNK": 32, "LAYOUT": 0}
         yield f"sum scale={scale}", reduce.sum_chunks_kernel, {**chunks, **flags}
+        for layout in (1, 2):
+            constants = {**chunks, **flags, "LAYOUT": layout}
+            yield f"sum scale={scale} layout={layout}", reduce.sum_chunks_kernel, constants
         partials = tiles("merge", 8 if dtype == "fp64" else 4, "BLOCK_C")
         yield f"merge scale={scale}", merge.merge_partials_kernel, {**partials, **flags}
     for kernel in (runs.encode_keys_kernel, runs.mark_starts_kernel, runs.write_unique_kernel):
@@ -88,10 +92,12 @@ def build(kernel: Any, constants: dict[str, Any], dtype: str, target: str) -> An
 
 def report(compiled: Any) -> dict[str, Any]:
     """Registers, spills, and how many loads and stores there are of each width in bits."""
-    return _amd(compiled.asm["amdgcn"]) if "amdgcn" in compiled.asm else _nvidia(compiled.asm["cubin"])
+    if "amdgcn" in compiled.asm:
+        return _amd(compiled.asm["amdgcn"])
+    return _nvidia(compiled.asm["cubin"], compiled.asm["ptx"])
 
 
-def _nvidia(cubin: bytes) -> dict[str, Any]:
+def _nvidia(cubin: bytes, ptx: str) -> dict[str, Any]:
     import triton.backends.nvidia as backend
 
     tools = Path(backend.__file__).parent / "bin"
@@ -109,6 +115,7 @@ def _nvidia(cubin: bytes) -> dict[str, Any]:
     resources = dict(re.findall(r"(REG|STACK|LOCAL):(\d+)", usage))
     return {
         "registers": int(resources["REG"]),
+        "approximations": len(re.findall(r"\b(?:div\.full|div\.approx|sqrt\.approx|rsqrt\.approx|rcp\.approx)", ptx)),
         "spills": len(re.findall(r"\b(?:LDL|STL)\b", sass)) + int(resources["LOCAL"]) + int(resources["STACK"]),
         "atomics": len(re.findall(r"\b(?:RED|ATOMG?)\b", sass)),
         "loads": widths("LDG"),

@@ -6,12 +6,14 @@ N lookups, U unique rows among them; a run is a stretch of equal sorted indices,
 stretch of sorted positions.
 """
 
-import importlib.metadata
 import importlib.util
 import os
 from functools import cache
 
+import torch
+
 ACCELERATORS = ("cuda", "xpu")  # ROCm devices are "cuda" to torch
+OLDEST_CUDA = (8, 0)  # compute capability, of the oldest chips that Triton compiles for
 
 
 @cache
@@ -22,7 +24,11 @@ def installed() -> bool:
 
 def version() -> str:
     """Which Triton is installed, in words."""
-    return f"triton {importlib.metadata.version('triton')}" if installed() else "no triton"
+    if not installed():
+        return "no triton"
+    import triton
+
+    return f"triton {triton.__version__}"
 
 
 @cache
@@ -35,4 +41,13 @@ def interpreted() -> bool:
 @cache
 def drives(device_type: str) -> bool:
     """Whether the kernels run on tensors of this device type: accelerators, or the CPU when interpreted."""
-    return installed() if device_type in ACCELERATORS else device_type == "cpu" and interpreted()
+    if device_type == "cpu":
+        return interpreted()
+    return device_type in ACCELERATORS and installed() and not (device_type == "cuda" and _too_old())
+
+
+def _too_old() -> bool:
+    """Whether one of the CUDA devices is older than Triton can compile for."""
+    if torch.version.hip or not torch.cuda.is_available():
+        return False
+    return any(torch.cuda.get_device_capability(i) < OLDEST_CUDA for i in range(torch.cuda.device_count()))

@@ -8,7 +8,9 @@ import triton.language as tl
 def store_sum(out_ptr, key, acc, length, d, mask, mask_d, D: tl.constexpr, SCALE: tl.constexpr):
     """out[key] = acc, over the run's length when asked, rounded once."""
     if SCALE:
-        acc = acc / tl.maximum(length, 1)[:, None].to(acc.dtype)
+        number = tl.maximum(length, 1)[:, None].to(acc.dtype)
+        # a bare division of float32 is approximate on NVIDIA
+        acc = acc / number if acc.dtype == tl.float64 else tl.div_rn(acc, number)
     tl.store(
         out_ptr + key[:, None] * D + d[None, :],
         acc.to(out_ptr.dtype.element_ty),

@@ -5,7 +5,7 @@ costs what any other does. A run inside one chunk is stored at once. One that cr
 leaves a partial sum in each chunk it touches: in the chunk's head slot if it came in over the left
 border, else in its tail slot. Smaller launches then merge FAN_IN neighbouring spans at a time by
 the same rule, until one span covers everything: the depth is logarithmic, the order of additions
-fixed by N and D alone, and there are no atomics. Sums in float32 (float64 for float64), rounded once.
+fixed by N alone, and there are no atomics. Sums in float32 (float64 for float64), rounded once.
 """
 
 import torch

@@ -15,7 +15,13 @@ from .gather import gather_rows
 from .launch import LANES, accumulator, on_device_of
 from .tiles import pick_tile
 
-ZERO, ONE, TWO, INF, NEGATIVE_INF, POWER = range(6)
+# The kinds of norm that kernels are built for.
+ZERO = tl.constexpr(0)
+ONE = tl.constexpr(1)
+TWO = tl.constexpr(2)
+INF = tl.constexpr(3)
+NEGATIVE_INF = tl.constexpr(4)
+POWER = tl.constexpr(5)
 NORMS = {0.0: ZERO, 1.0: ONE, 2.0: TWO, math.inf: INF, -math.inf: NEGATIVE_INF}
 
 
@@ -23,11 +29,11 @@ NORMS = {0.0: ZERO, 1.0: ONE, 2.0: TWO, math.inf: INF, -math.inf: NEGATIVE_INF}
 def _terms(x, p, NORM: tl.constexpr, ACC: tl.constexpr):
     """What each element adds to the norm's sum (or takes to its maximum or minimum)."""
     a = tl.abs(x)
-    if NORM == 0:
+    if NORM == ZERO:
         return (x != 0).to(ACC)
-    elif NORM == 2:
+    elif NORM == TWO:
         return x * x
-    elif NORM == 5:
+    elif NORM == POWER:
         # |x|^p; a zero gives 0 for p > 0 and inf for p < 0, by way of log2(0) = -inf
         return tl.exp2(tl.log2(a) * p)
     else:
@@ -38,7 +44,7 @@ def _terms(x, p, NORM: tl.constexpr, ACC: tl.constexpr):
 def _norm(weight_ptr, base, inside, p, stride_weight_d, D: tl.constexpr, NORM: tl.constexpr, ACC: tl.constexpr,
           BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr):  # fmt: skip
     """Norms of BLOCK_N rows, as torch.linalg.vector_norm defines them, in ACC."""
-    nothing = float("inf") if NORM == 4 else 0.0
+    nothing = float("inf") if NORM == NEGATIVE_INF else 0.0
     total = tl.full([BLOCK_N, BLOCK_D], nothing, ACC)
     nans = tl.zeros([BLOCK_N, BLOCK_D], tl.int32)
     for start in range(0, D, BLOCK_D):
@@ -46,23 +52,24 @@ def _norm(weight_ptr, base, inside, p, stride_weight_d, D: tl.constexpr, NORM: t
         mask = inside[:, None] & (d[None, :] < D)
         x = tl.load(weight_ptr + base[:, None] + d[None, :].to(tl.int64) * stride_weight_d, mask=mask, other=0).to(ACC)
         term = tl.where(mask, _terms(x, p, NORM, ACC), nothing)
-        if NORM == 3:
+        if NORM == INF:
             total = tl.maximum(total, term)
             nans |= (term != term).to(tl.int32)
-        elif NORM == 4:
+        elif NORM == NEGATIVE_INF:
             total = tl.minimum(total, term)
             nans |= (term != term).to(tl.int32)
         else:
             total += term
-    if NORM == 3:
+    if NORM == INF:
         norm = tl.max(total, axis=1)
-    elif NORM == 4:
+    elif NORM == NEGATIVE_INF:
         norm = tl.min(total, axis=1)
     else:
         norm = tl.sum(total, axis=1)
-    if NORM == 2:
-        norm = tl.sqrt(norm)
-    if NORM == 5:
+    if NORM == TWO:
+        # a bare root of float32 is approximate on NVIDIA
+        norm = tl.sqrt(norm) if tl.float64 == ACC else tl.sqrt_rn(norm)
+    if NORM == POWER:
         norm = tl.exp2(tl.log2(norm) / p)
     # maximum and minimum drop NaN, vector_norm does not
     return tl.where(tl.max(nans, axis=1) > 0, float("nan"), norm)
@@ -187,7 +194,7 @@ def renorm_rows(
             *strides,
             float(max_norm),
             float(norm_type),
-            NORM=NORMS.get(float(norm_type), POWER),
+            NORM=NORMS.get(float(norm_type), POWER).value,
             ACC=accumulator(weight.dtype)[1],
             **tiles,
         )
