@@ -70,3 +70,21 @@ def poisoned_lanes() -> Iterator[None]:
         yield
     finally:
         InterpreterBuilder.create_masked_load = load
+
+
+@contextmanager
+def reversed_programs() -> Iterator[None]:
+    """Within it, the programs of each launch run from the last to the first."""
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    forward = InterpreterBuilder.set_grid_idx
+
+    def backward(self: Any, x: int, y: int, z: int) -> None:
+        nx, ny, nz = self.grid_dim
+        forward(self, nx - 1 - x, ny - 1 - y, nz - 1 - z)
+
+    InterpreterBuilder.set_grid_idx = backward
+    try:
+        yield
+    finally:
+        InterpreterBuilder.set_grid_idx = forward

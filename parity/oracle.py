@@ -26,11 +26,6 @@ class Gradient(NamedTuple):
     bound: Array
 
 
-def lookup(weight: Array, indices: Indices) -> Array:
-    """weight[indices]: indices.shape + (D,)."""
-    return weight[indices]
-
-
 def counts(indices: Indices, V: int) -> Indices:
     """How often each row was looked up."""
     return np.bincount(indices.reshape(-1), minlength=V).astype(np.int64)

@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from .reference import outside
+
 MODES = ("off", "immediate")
 INDEX_DTYPES = (torch.int64, torch.int32)
 NORMABLE = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.complex128)
@@ -145,7 +147,7 @@ def explained(error: Exception, input: Tensor, weight: Tensor) -> Exception:
 
 def _out_of_range(input: Tensor, V: int) -> IndexError | None:
     """The error that names the first index outside [0, V): its value, its position, and V."""
-    bad = (input < 0) | (input >= V)
+    bad = outside(input, V)
     if not input.numel() or not bad.any():
         return None
     at = tuple(bad.nonzero()[0].tolist())

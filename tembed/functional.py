@@ -44,7 +44,8 @@ def embedding(
     Raises:
         IndexError: an index outside [0, V), with its value, position and V, before anything is changed. On an
             accelerator only in the mode "immediate" (`tembed.set_index_checks`); else such a row is zeros and
-            takes no part in gradients.
+            takes no part in gradients. Under torch.compile, torch.func and tracers, and for tensor subclasses,
+            the lookup is torch's own, and so is what a bad index does.
         AssertionError, RuntimeError, TypeError: as torch raises them.
 
     Determinism: gradients are bitwise equal from run to run. 16-bit ones are summed in float32, rounded once.
@@ -133,10 +134,11 @@ def _only_device_modes(input: Tensor, weight: Tensor) -> bool:
 def _only_stock(weight: Tensor) -> bool:
     """Whether the lookup must be torch's own operation, for a transform or a tracer to see through it.
 
-    That is so for meta tensors, tensor subclasses, function transforms, and while something traces or compiles.
+    That is so for meta and sparse tables, tensor subclasses, function transforms, and under a tracer or compiler.
     """
     return (
         weight.is_meta
+        or weight.layout != torch.strided
         or type(weight).__torch_dispatch__ is not Tensor.__torch_dispatch__
         or torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()

@@ -21,8 +21,8 @@ def path(device: torch.device | str) -> str:
 
 
 def on_kernels(tensor: Tensor) -> bool:
-    """Whether the kernels run on this tensor: its device is theirs, and it is no stand-in for a batch of tensors."""
-    return kernels.drives(tensor.device.type) and not _batched(tensor)
+    """Whether the kernels run on this tensor: its device is theirs, and it stands for no batch and no trace."""
+    return kernels.drives(tensor.device.type) and not _batched(tensor) and not torch.compiler.is_compiling()
 
 
 def _batched(tensor: Tensor) -> bool:
@@ -42,7 +42,7 @@ def lookup(weight: Tensor, indices: Tensor, skip: int = -1) -> Tensor:
     if on_kernels(weight):
         return _gather(weight, indices, skip)
     out = reference.lookup(weight, indices)
-    return out if skip < 0 else out.masked_fill((indices == skip).unsqueeze(-1), 0)
+    return out if skip < 0 else out.masked_fill((indices.long() == skip).unsqueeze(-1), 0)
 
 
 def _gather(weight: Tensor, indices: Tensor, skip: int) -> Tensor:
@@ -85,7 +85,8 @@ def gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: int, sca
 
 def _dense_gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: int, scale: bool) -> Tensor:
     if _batched(grad_output):
-        return torch.ops.aten.embedding_dense_backward(grad_output, indices, V, padding_idx, scale)
+        kept = indices.long().masked_fill(reference.outside(indices, V), V)
+        return torch.ops.aten.embedding_dense_backward(grad_output, kept, V + 1, padding_idx, scale)[..., :V, :]
     if not on_kernels(grad_output) or grad_output.dtype not in FLOATS:
         return reference.dense_gradient(grad_output, indices, V, padding_idx, scale)
     D = grad_output.shape[-1]
@@ -103,7 +104,7 @@ def _sparse_gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: 
         rows = torch.empty(0, dtype=torch.int64, device=grad_output.device)
         values = grad_output.new_empty(0, D)
     elif not on_kernels(grad_output) or grad_output.dtype not in FLOATS:
-        rows, values = reference.sparse_gradient(grad_output, indices, padding_idx, scale)
+        rows, values = reference.rows_and_sums(grad_output, indices, V, padding_idx, scale)
     else:
         launch = _launchers()
         keys, order = launch.sort_indices(indices.reshape(-1), V, padding_idx)
@@ -132,18 +133,17 @@ def _rows_of(grad_output: Tensor) -> Tensor:
 
 def gradient_of_gradient(grad: Tensor, indices: Tensor, padding_idx: int, scale: bool) -> Tensor:
     """The gradient of grad_output, given that of the table's gradient [V, D], dense or sparse."""
+    V = grad.shape[0]
+    indices = indices.long()
+    bad = reference.outside(indices, V)
     if grad.layout == torch.strided:
         out = lookup(grad, indices, skip=padding_idx)
     else:
-        out = torch.index_select(grad, 0, indices.reshape(-1)).to_dense().view(*indices.shape, grad.shape[1])
-        out = out.masked_fill((indices == padding_idx).unsqueeze(-1), 0)
+        out = torch.index_select(grad, 0, indices.masked_fill(bad, 0).reshape(-1)).to_dense()
+        out = out.view(*indices.shape, grad.shape[1]).masked_fill((bad | (indices == padding_idx)).unsqueeze(-1), 0)
     if not scale or not out.numel():
         return out
-    V = grad.shape[0]
-    inside = indices.where((indices >= 0) & (indices < V), V).reshape(-1)
-    counts = torch.zeros(V + 1, dtype=torch.int64, device=grad.device).index_add_(
-        0, inside, torch.ones_like(inside, dtype=torch.int64)
-    )
-    count = counts[inside].view(*indices.shape, 1)
+    kept = indices.masked_fill(bad, V).reshape(-1)
+    counts = torch.zeros(V + 1, dtype=torch.int64, device=grad.device).index_add_(0, kept, torch.ones_like(kept))
     wide = out.dtype if out.dtype == torch.float64 else torch.float32
-    return (out.to(wide) / count).to(out.dtype)
+    return (out.to(wide) / counts[kept].view(*indices.shape, 1)).to(out.dtype)

@@ -95,9 +95,10 @@ def test_jit_script_and_trace_share_the_weight(options: dict[str, object], devic
     assert type(module[0]) is tembed.Embedding
 
 
-def test_fx_traces_a_module_and_replays_it(device: str) -> None:
+def test_fx_traces_a_module_to_stocks_function_and_replays_it(device: str) -> None:
     module = torch.nn.Sequential(tembed.Embedding(6, 3, padding_idx=1, device=device))
     replay = torch.fx.symbolic_trace(module)
+    assert [node.target for node in replay.graph.nodes if node.op == "call_function"] == [torch.nn.functional.embedding]
     assert torch.equal(replay(INDICES.to(device)), module(INDICES.to(device)))
 
 
@@ -112,6 +113,12 @@ def test_fake_and_meta_tensors_give_shapes(options: dict[str, object], device: s
         assert out.device.type == device
     meta = tembed.Embedding(6, 3, **options, device="meta")  # type: ignore[arg-type]
     assert meta(torch.zeros(4, 2, dtype=torch.int64, device="meta")).shape == (4, 2, 3)
+
+
+def test_a_sparse_table_is_stocks_business(device: str) -> None:
+    weight = torch.randn(6, 3, device=device).to_sparse(1)
+    indices = INDICES.to(device).flatten()
+    assert torch.equal(tembed.embedding(indices, weight).to_dense(), weight.to_dense()[indices])
 
 
 def test_make_fx_sees_the_lookup(device: str) -> None:
