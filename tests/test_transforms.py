@@ -95,6 +95,17 @@ def test_jit_script_and_trace_share_the_weight(options: dict[str, object], devic
     assert type(module[0]) is tembed.Embedding
 
 
+def test_a_stock_module_becomes_ours_by_its_class(device: str) -> None:
+    model = torch.nn.Sequential(torch.nn.Embedding(6, 3, sparse=True, device=device))
+    for module in model.modules():
+        if type(module) is torch.nn.Embedding:
+            module.__class__ = tembed.Embedding
+    model(INDICES.to(device)).sum().backward()
+    grad = model[0].weight.grad
+    assert isinstance(grad, Tensor)
+    assert grad.is_coalesced()
+
+
 def test_fx_traces_a_module_to_stocks_function_and_replays_it(device: str) -> None:
     module = torch.nn.Sequential(tembed.Embedding(6, 3, padding_idx=1, device=device))
     replay = torch.fx.symbolic_trace(module)
