@@ -2,7 +2,7 @@
 
     python -m tembed.bench.static cuda:90 hip:gfx942
 
-prints one JSON object a line. Needs a process that does not interpret (no TRITON_INTERPRET).
+prints one JSON object a line, the first of the environment. Needs a process that does not interpret (no TRITON_INTERPRET).
 """
 
 import argparse
@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tembed.bench.environment import environment
 
 TARGETS = ("cuda:80", "cuda:90", "cuda:100", "cuda:120", "hip:gfx90a", "hip:gfx942", "hip:gfx950")
 DTYPES = {"bf16": 2, "fp32": 4, "fp64": 8}
@@ -153,6 +155,7 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--lengths", nargs="+", type=int, default=list(LENGTHS), metavar="D")
     arguments = parser.parse_args()
+    print(json.dumps({"environment": environment("cpu")}))
     for target in arguments.targets:
         for dtype in arguments.dtypes:
             for D in arguments.lengths:

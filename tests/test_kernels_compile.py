@@ -20,7 +20,7 @@ def reports(target: str, *arguments: str) -> list[dict[str, object]]:
     command = [sys.executable, "-m", "tembed.bench.static", target, *arguments]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    return [json.loads(line) for line in run.stdout.splitlines()]
+    return [json.loads(line) for line in run.stdout.splitlines()[1:]]
 
 
 def check(found: list[dict[str, object]]) -> None:
