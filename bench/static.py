@@ -2,7 +2,8 @@
 
     python -m tembed.bench.static cuda:90 hip:gfx942
 
-prints one JSON object a line, the first of the environment. Needs a process that does not interpret (no TRITON_INTERPRET).
+prints one JSON object a line, the first of the environment. Needs a process that does not interpret, so no
+TRITON_INTERPRET.
 """
 
 import argparse
