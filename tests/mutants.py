@@ -30,7 +30,7 @@ class Mutant:
 GRADIENT, NORM, RUNS, SUM = "test_gradient.py", "test_max_norm.py", "test_kernels_runs.py", "test_kernels_reduce.py"
 MUTANTS = (
     Mutant("padding ignored", "kernels/runs.py", " | (index == padding_idx)", "", GRADIENT),
-    Mutant("padding ignored, reference", "tembed/reference.py", "keep = rows != padding_idx", "keep = rows >= 0", GRADIENT, False),
+    Mutant("padding ignored, reference", "tembed/reference.py", "keep = (rows != padding_idx) & ", "keep = ", GRADIENT, False),
     Mutant("wrong scale", "kernels/merge.py", "tl.maximum(length, 1)", "tl.maximum(length - 1, 1)", GRADIENT),
     Mutant("scale ignored, reference", "tembed/reference.py", "len(rows), -1, scale)", "len(rows), -1, False)", GRADIENT, False),
     Mutant("length lost between chunks", "kernels/merge.py", "length += tl.load(length_ptr + child * 2, ", "length = tl.load(length_ptr + child * 2, ", SUM),
