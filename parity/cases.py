@@ -1,54 +1,162 @@
-"""Inputs as data: index distributions, shapes, and the strides that tensors come with."""
+"""What "drop-in for torch.nn.Embedding" means, as data: features, each with a claim and its named cases.
 
-from collections.abc import Callable
+A feature is a sentence about an embedding and a function that checks it; its cases are the
+parameters that the function is run with. The modules of `groups` declare them.
+"""
+
+import itertools
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import import_module
+from typing import Any
 
 import torch
-from torch import Generator, Tensor
 
-DISTRIBUTIONS = ("uniform", "zipf", "sorted", "hot", "boundary")
+from .subject import Implementation
 
-# Shapes of the index tensor; the last two are empty.
-SHAPES: tuple[tuple[int, ...], ...] = ((), (1,), (7,), (64,), (3, 5), (2, 3, 4), (2, 1, 3, 2), (0,), (2, 0, 3))
-
-
-def make_indices(distribution: str, shape: tuple[int, ...], V: int, generator: Generator) -> Tensor:
-    """int64 indices in [0, V): uniform, Zipf with exponent 1, sorted, one hot row, or clamped to the last row."""
-    N = torch.Size(shape).numel()
-    if distribution == "hot":
-        return torch.full(shape, V // 2)
-    if distribution == "zipf":
-        weights = 1.0 / torch.arange(1, V + 1)
-        return torch.multinomial(weights, N, replacement=True, generator=generator).view(shape) if N else _empty(shape)
-    uniform = torch.randint(0, V, (N,), generator=generator)
-    if distribution == "sorted":
-        uniform = uniform.sort().values
-    if distribution == "boundary":
-        # what a vocabulary-parallel layer makes of other shards' indices
-        uniform = (uniform * 2).clamp(max=V - 1)
-    return uniform.view(shape)
-
-
-def _empty(shape: tuple[int, ...]) -> Tensor:
-    return torch.empty(shape, dtype=torch.int64)
-
-
-def _between(x: Tensor, dim: int) -> Tensor:
-    """Every second element along dim of a tensor twice as long."""
-    wide = torch.repeat_interleave(x, 2, dim)
-    return wide.narrow(dim, 1, wide.shape[dim] - 1)[(slice(None),) * (dim % x.dim()) + (slice(None, None, 2),)]
-
-
-# The same values under other strides.
-LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "contiguous": lambda x: x.contiguous(),
-    "transposed": lambda x: x.mT.contiguous().mT if x.dim() > 1 else x.contiguous(),
-    "padded rows": lambda x: torch.cat([x, x], -1)[..., : x.shape[-1]] if x.dim() else x,
-    "every second row": lambda x: _between(x, 0) if x.dim() and x.shape[0] else x,
-    "every second column": lambda x: _between(x, -1) if x.dim() and x.shape[-1] else x,
-    "offset": lambda x: torch.cat([x.reshape(-1)[:1], x.reshape(-1)])[1:].view(x.shape) if x.numel() else x,
+GROUPS = (
+    "api",
+    "forward",
+    "dense-gradient",
+    "sparse-gradient",
+    "max_norm",
+    "optimizers",
+    "transforms",
+    "errors",
+    "device",
+)
+# exact: bit for bit, or the very same attribute. bound: as near to float64 as its rounding allows, and derived.
+# same error: stock's type, and a message that contains stock's.
+CLAIMS = ("exact", "bound", "same error")
+# Where tembed is better than stock on purpose. A case of these passes for an implementation that does as stock does.
+DEVIATIONS = {
+    1: "sparse gradients are coalesced: unique, ascending, int64, in storage of their own",
+    2: "sparse works with scale_grad_by_freq",
+    3: "double backward divides by the counts, and works for an empty input",
+    4: "sparse works with a 0-d index and padding_idx",
+    5: "a bad index is an IndexError with its value and position, before anything is changed",
+    6: "16-bit gradients are summed in float32",
+    7: "max_norm by the CPU's definition on every device, for every norm and strided tables",
+    8: "deterministic without being asked",
+    9: "vmap over the indices accepts max_norm, torch.compile accepts sparse with padding_idx",
+    10: "a CPU table with meta indices raises",
+    11: "row-sharded tables keep row-sharded gradients, and take max_norm",
 }
 
+Parameters = Mapping[str, Any]
 
-def make_gradient(shape: tuple[int, ...], dtype: torch.dtype, generator: Generator) -> Tensor:
-    """Random numbers, another in every row; a gradient made by sum() would hide a wrong order."""
-    return torch.randn(shape, generator=generator).to(dtype)
+
+@dataclass(frozen=True, eq=False)
+class Feature:
+    """One sentence of the contract.
+
+    Args:
+        check: called with the implementation and a case's parameters. Returns None or a note for the report;
+            raises Mismatch (or any other exception) when it fails, AsStock, or Missing.
+        needs: "cpu" or "cuda" where only tables there can show it; `memory` the bytes it takes on the device.
+    """
+
+    group: str
+    name: str
+    says: str
+    claim: str
+    check: Callable[..., str | None]
+    cases: tuple[Parameters, ...]
+    deviation: int | None = None
+    needs: str | None = None
+    memory: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A feature with one set of parameters; its name is what the command line takes."""
+
+    feature: Feature
+    parameters: Parameters
+
+    @property
+    def name(self) -> str:
+        """group/feature, or group/feature/parameters."""
+        stem = f"{self.feature.group}/{self.feature.name}"
+        values = [_text(name, value) for name, value in self.parameters.items()]
+        return f"{stem}/{','.join(values)}" if values else stem
+
+    def run(self, subject: Implementation) -> str | None:
+        """Checks it, with the same random numbers every time."""
+        torch.manual_seed(0)
+        return self.feature.check(subject, **self.parameters)
+
+
+FEATURES: list[Feature] = []
+
+
+def feature(
+    group: str,
+    name: str,
+    claim: str = "exact",
+    cases: Iterable[Parameters] = ({},),
+    deviation: int | None = None,
+    needs: str | None = None,
+    memory: int = 0,
+) -> Callable[[Callable[..., str | None]], Callable[..., str | None]]:
+    """Declares the function under it as the check of a feature; its docstring is the sentence."""
+    assert group in GROUPS
+    assert claim in CLAIMS
+    assert deviation is None or deviation in DEVIATIONS
+
+    def declare(check: Callable[..., str | None]) -> Callable[..., str | None]:
+        says = " ".join((check.__doc__ or "").split())
+        assert says, f"{name} says nothing"
+        FEATURES.append(Feature(group, name, says, claim, check, tuple(cases), deviation, needs, memory))
+        return check
+
+    return declare
+
+
+def product(**axes: Iterable[Any]) -> tuple[Parameters, ...]:
+    """Parameters for every combination of the values."""
+    return tuple(dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """torch.float32 for "float32": parameters are plain data."""
+    found = getattr(torch, name)
+    assert isinstance(found, torch.dtype)
+    return found
+
+
+def _text(name: str, value: object) -> str:
+    if value is True:
+        return name
+    if value is False or value is None:
+        return f"no {name}"
+    if isinstance(value, tuple | list):
+        return "x".join(map(str, value)) or "0-d"
+    return value if isinstance(value, str) else f"{name}={value}"
+
+
+@cache
+def all_cases() -> dict[str, Case]:
+    """Every case by its name, group by group."""
+    from . import groups
+
+    for found in pkgutil.iter_modules(groups.__path__):
+        import_module(f"{groups.__name__}.{found.name}")
+    ordered = sorted(FEATURES, key=lambda f: GROUPS.index(f.group))
+    cases = [Case(f, parameters) for f in ordered for parameters in f.cases]
+    named = {case.name: case for case in cases}
+    assert len(named) == len(cases), "two cases have one name"
+    return named
+
+
+def select(group: str | None = None, pattern: str | None = None) -> list[Case]:
+    """The cases of a group whose names match a pattern of the shell's kind; a name without wildcards matches itself."""
+    return [
+        case
+        for name, case in all_cases().items()
+        if (group is None or case.feature.group == group)
+        and (pattern is None or name == pattern or fnmatchcase(name, pattern))
+    ]

@@ -32,12 +32,19 @@ def counts(indices: Indices, V: int) -> Indices:
 
 
 def gradient(
-    grad_output: Array, indices: Indices, V: int, padding_idx: int | None, scale: bool, dtype: str
+    grad_output: Array,
+    indices: Indices,
+    V: int,
+    padding_idx: int | None,
+    scale: bool,
+    dtype: str,
+    accumulator: str | None = None,
 ) -> Gradient:
     """[V, D]: the sum of grad_output over the lookups of each row; none for padding; over their number when `scale`.
 
     The bound: a sum of n terms in the accumulator is off by at most (n - 1) roundoffs of the sum of their
     sizes, in any order, the quotient by one more, and the stored result by one roundoff of its own type.
+    `accumulator` is another type than ACCUMULATOR has, for implementations that sum in it.
     """
     flat, rows = indices.reshape(-1), grad_output.reshape(indices.size, grad_output.shape[-1])
     if padding_idx is not None:
@@ -49,7 +56,7 @@ def gradient(
     number = np.bincount(flat, minlength=V)[:, None]
     if scale:
         value, size = value / np.maximum(number, 1), size / np.maximum(number, 1)
-    inexact = ROUNDOFF[ACCUMULATOR[dtype]] * (np.maximum(number - 1, 0) + 2 * scale) * 1.01 * size
+    inexact = ROUNDOFF[accumulator or ACCUMULATOR[dtype]] * (np.maximum(number - 1, 0) + 2 * scale) * 1.01 * size
     return Gradient(value, inexact + ROUNDOFF[dtype] * (np.abs(value) + inexact) + UNDERFLOW[dtype])
 
 
@@ -71,16 +78,38 @@ def norms(rows: Array, p: float) -> Array:
     if p == 0:
         return (rows != 0).sum(1).astype(np.float64)
     if np.isinf(p):
-        return sizes.max(1) if p > 0 else sizes.min(1)
+        return sizes.max(1, initial=0) if p > 0 else sizes.min(1, initial=np.inf)
     with np.errstate(divide="ignore"):
         return np.asarray((sizes**p).sum(1) ** (1 / p))
 
 
-def renorm(weight: Array, indices: Indices, max_norm: float, p: float) -> Array:
-    """The table after rows at the indices whose norm is over max_norm are multiplied by max_norm / (norm + 1e-7)."""
-    out = weight.copy()
+class Renorm(NamedTuple):
+    """A table after max_norm, how far from it a result may be, and the rows of which rounding decides."""
+
+    value: Array
+    bound: Array
+    undecided: npt.NDArray[np.bool_]
+
+
+def renorm(weight: Array, indices: Indices, max_norm: float, p: float, dtype: str) -> Renorm:
+    """The table after rows at the indices whose norm is over max_norm are multiplied by max_norm / (norm + 1e-7).
+
+    The bound: D terms summed in the accumulator are off by D of its roundoffs; |x|^p by way of exponential and
+    logarithm by a few for each unit of |p log2 x|, here below 40, which the p-th root divides again; then the norm,
+    the factor and the product are rounded to the table's type. `undecided`: rows within that of max_norm,
+    which may be scaled or left.
+    """
+    value, bound = weight.copy(), np.zeros_like(weight)
     looked_up = np.unique(indices)
     norm = norms(weight[looked_up], p)
-    over = norm > max_norm
-    out[looked_up[over]] *= (max_norm / (norm[over] + 1e-7))[:, None]
-    return out
+    power = 0 if p in (0, 1, 2) or np.isinf(p) else 40 / min(1.0, abs(p))
+    relative = ROUNDOFF[ACCUMULATOR[dtype]] * (weight.shape[1] + 4 + power) * 2 + 3.1 * ROUNDOFF[dtype]
+    with np.errstate(invalid="ignore", over="ignore"):
+        near = np.abs(norm - max_norm) <= relative * np.abs(max_norm)
+        scaled = (norm > max_norm) | near
+        rows = looked_up[scaled]
+        value[rows] *= (max_norm / (norm[scaled] + 1e-7))[:, None]
+        bound[rows] = np.nan_to_num(np.abs(value[rows]) * relative) + 2 * UNDERFLOW[dtype]
+    undecided = np.zeros(len(weight), bool)
+    undecided[looked_up[near]] = True
+    return Renorm(value, bound, undecided)

@@ -64,7 +64,8 @@ def _gather(weight: Tensor, indices: Tensor, skip: int) -> Tensor:
 def renorm_lookup(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
     """Scales the rows at `indices` to max_norm in the table, and looks them up. One in-place change, always."""
     overlapping = weight.stride(1) == 0 and weight.shape[1] > 1  # torch refuses to write to it, if it must
-    if not on_kernels(weight) or weight.dtype not in FLOATS or weight.is_neg() or overlapping:
+    columns = weight.shape[1] > 0  # without any, whether there is a norm depends on p, as torch says
+    if not on_kernels(weight) or weight.dtype not in FLOATS or weight.is_neg() or overlapping or not columns:
         with torch.no_grad():
             reference.renorm_(weight, indices, max_norm, norm_type)
         return lookup(weight, indices)

@@ -5,13 +5,13 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 import torch
 
 import tembed
 from tembed import kernels
-from tembed.parity.interpreter import nearest_bfloat16, poisoned_lanes
+from tembed.parity.instruments.poison import poisoned_memory
+from tembed.parity.setting import hardware
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PATH = tembed.path(DEVICE)
@@ -25,22 +25,17 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _hardware_rounding() -> Iterator[None]:
-    if not kernels.interpreted():
-        yield
-        return
-    # numpy speaks of overflow and of log2(0), a GPU does not
-    with nearest_bfloat16(), poisoned_lanes(), np.errstate(all="ignore"):
+def _hardware() -> Iterator[None]:
+    with hardware():
         yield
 
 
 @pytest.fixture(autouse=True)
 def _poisoned_memory() -> Iterator[None]:
     """Fresh memory holds NaN and the largest integers, so that an output nobody wrote shows."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
     torch.manual_seed(0)
-    yield
-    torch.use_deterministic_algorithms(False)
+    with poisoned_memory():
+        yield
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Mutant:
-    """In `file`, `old` becomes `new`; `tests`, in the interpreter's lane or the reference's, must fail."""
+    """In `file`, `old` becomes `new`; a group of parity cases, or a file of tests, must fail in one lane."""
 
     name: str
     file: str
@@ -27,7 +28,14 @@ class Mutant:
     interpreted: bool = True
 
 
-GRADIENT, NORM, RUNS, SUM = "test_gradient.py", "test_max_norm.py", "test_kernels_runs.py", "test_kernels_reduce.py"
+# Groups of the parity suite, where a fault shows there; files of tests of the kernels themselves, where it does not.
+FORWARD, GRADIENT, NORM, ERRORS = "forward", "dense-gradient", "max_norm", "errors"
+SPARSE, SUM, RUNS, GATHER = (
+    "sparse-gradient",
+    "test_kernels_reduce.py",
+    "test_kernels_runs.py",
+    "test_kernels_gather.py",
+)
 MUTANTS = (
     Mutant("padding ignored", "kernels/runs.py", " | (index == padding_idx)", "", GRADIENT),
     Mutant("padding ignored, reference", "tembed/reference.py", "keep = (rows != padding_idx) & ", "keep = ", GRADIENT, False),
@@ -40,19 +48,26 @@ MUTANTS = (
     Mutant("heads mixed up with tails", "kernels/reduce.py", "slot = chunk * 2 + inside.to(tl.int64)", "slot = chunk * 2", SUM),
     Mutant("gradient row shifted", "kernels/reduce.py", "row = tl.load(order_ptr + begin,", "row = tl.load(order_ptr + begin + 1,", GRADIENT),
     Mutant("sums in the narrow type", "kernels/reduce.py", "acc += value.to(ACC)", "acc = (acc + value.to(ACC)).to(value.dtype).to(ACC)", GRADIENT),
+    Mutant("partials not scaled", "kernels/merge.py", "store_sum(out_ptr, first, acc, length, d, closes & inside, mask_d, D, SCALE)", "store_sum(out_ptr, first, acc, length, d, closes & inside, mask_d, D, False)", GRADIENT),
+    Mutant("index cut to 16 bits", "kernels/gather.py", "mask=mask_n, other=-1).to(tl.int64)", "mask=mask_n, other=-1).to(tl.int16).to(tl.int64)", FORWARD),
+    Mutant("key cut to 16 bits", "kernels/runs.py", "(torch.int8, torch.int16, torch.int32, torch.int64) if torch.iinfo(dtype).max >= V", "(torch.int8, torch.int16) if torch.iinfo(dtype).max >= V or dtype == torch.int16", GRADIENT),
+    Mutant("mask of the last columns missing", "kernels/gather.py", "mask=mask_n[:, None] & mask_d)", "mask=mask_n[:, None])", FORWARD),
+    Mutant("mask of the last lookups missing", "kernels/gather.py", "mask=mask_n[:, None] & mask_d)", "mask=mask_d)", FORWARD),
+    Mutant("gradient's strides ignored", "kernels/reduce.py", "return row * stride_inner", "return row * D", GRADIENT),
+    Mutant("last chunk left out", "kernels/reduce.py", "mask=begin < N, other=V).to(tl.int64)", "mask=begin + CHUNK < N, other=V).to(tl.int64)", GRADIENT),
     Mutant("renorm applied twice", "kernels/renorm.py", "factor = (limit / (norm + 1e-7))", "factor = (limit / (norm + 1e-7)) * (limit / (norm + 1e-7))", NORM),
     Mutant("renorm applied twice, reference", "tembed/ops.py", "            reference.renorm_(weight, indices, max_norm, norm_type)", "            reference.renorm_(weight, indices, max_norm, norm_type), reference.renorm_(weight, indices, max_norm * 0.99, norm_type)", NORM, False),
     Mutant("renormed rows not written back", "kernels/renorm.py", "if tl.max(over, axis=0) > 0:", "if tl.max(over, axis=0) > 1:", NORM),
     Mutant("one row of a tile not written back", "kernels/renorm.py", "mask = (over[:, None] > 0)", "mask = (over[:, None] > 0) & (n[:, None] > 0)", NORM),
     Mutant("NaN taken for a small norm", "kernels/renorm.py", 'tl.max(nans, axis=1) > 0, float("nan")', 'tl.max(nans, axis=1) > 0, float("inf")', NORM),
     Mutant("version not counted", "tembed/ops.py", "torch.autograd.graph.increment_version(weight)", "pass", NORM),
-    Mutant("table stride ignored", "kernels/gather.py", "row_stride = D if PACKED else stride_weight_v", "row_stride = D", "test_kernels_gather.py"),
-    Mutant("negative index not masked", "kernels/gather.py", "(index >= 0) & ", "", "test_kernels_gather.py"),
+    Mutant("table stride ignored", "kernels/gather.py", "row_stride = D if PACKED else stride_weight_v", "row_stride = D", GATHER),
+    Mutant("negative index not masked", "kernels/gather.py", "(index >= 0) & ", "", GATHER),
     Mutant("unstable order", "kernels/runs.py", "torch.sort(keys, stable=True)", "torch.sort(keys.flip(0), stable=True)", RUNS),
     Mutant("zero gradient", "tembed/ops.py", "launch.sum_runs(keys, order, _rows_of(grad_output), out, scale)", "pass", GRADIENT),
-    Mutant("counts left out of double backward", "tembed/ops.py", "if not scale or not out.numel():", "if True:", "test_autograd.py", False),
-    Mutant("coalesced said of a sum", "tembed/autograd.py", "or found._nnz() != nnz:\n            return\n        if found._indices().untyped_storage().data_ptr() == indices.data_ptr():\n            found._coalesced_(True)", "or nnz < 0:\n            return\n        found._coalesced_(True)", "test_autograd.py", False),
-    Mutant("table changed before the index is checked", "tembed/functional.py", "    checks.check_range(input, weight.shape[0])\n", "", "test_index_errors.py"),
+    Mutant("counts left out of double backward", "tembed/ops.py", "if not scale or not out.numel():", "if True:", GRADIENT, False),
+    Mutant("coalesced said of a sum", "tembed/autograd.py", "or found._nnz() != nnz:\n            return\n        if found._indices().untyped_storage().data_ptr() == indices.data_ptr():\n            found._coalesced_(True)", "or nnz < 0:\n            return\n        found._coalesced_(True)", SPARSE, False),
+    Mutant("table changed before the index is checked", "tembed/functional.py", "    checks.check_range(input, weight.shape[0])\n", "", ERRORS),
 )  # fmt: skip
 
 
@@ -72,7 +87,8 @@ def survives(mutant: Mutant) -> bool:
             env=environment, cwd=copy, capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
         assert where.startswith(directory), where
-        command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", f"tests/{mutant.tests}"]
+        chosen = [mutant.tests] if mutant.tests.endswith(".py") else ["test_parity.py", "-k", f"[{mutant.tests}/"]
+        command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", f"tests/{chosen[0]}", *chosen[1:]]
         run = subprocess.run(command, env=environment, cwd=copy, capture_output=True, text=True, check=False)
         crashed = run.returncode < 0  # an access out of bounds, say
         if run.returncode not in (0, 1) and not crashed:
@@ -84,11 +100,12 @@ def main() -> int:
     """Prints a line for each mutant; 1 if one survived."""
     chosen = [mutant for mutant in MUTANTS if all(word in mutant.name for word in sys.argv[1:])]
     survivors = 0
-    for mutant in (bar := tqdm(chosen, unit="mutant", disable=None)):
-        alive = survives(mutant)
-        survivors += alive
-        bar.write(f"{'SURVIVED' if alive else 'noticed '}  {mutant.name}  ({mutant.tests})")
-    print(f"{len(chosen) - survivors} of {len(chosen)} noticed")
+    with ThreadPool(os.cpu_count()) as pool:
+        verdicts = pool.imap(survives, chosen)
+        for mutant, alive in zip(chosen, tqdm(verdicts, total=len(chosen), unit="mutant", disable=None), strict=True):
+            survivors += alive
+            tqdm.write(f"{'SURVIVED' if alive else 'killed  '}  {mutant.name}  ({mutant.tests})")
+    print(f"{len(chosen) - survivors} of {len(chosen)} killed")
     return int(survivors > 0)
 
 

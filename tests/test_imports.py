@@ -9,7 +9,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ["tembed.kernels", "tembed.ops", "tembed.autograd", "tembed.functional", "tembed.module"]
-PARTS = {"tembed": "tembed", "kernels": "tembed.kernels", "parity": "tembed.parity", "bench": "tembed.bench"}
+PARTS = {
+    "tembed": "tembed",
+    "kernels": "tembed.kernels",
+    "parity": "tembed.parity",
+    "parity/groups": "tembed.parity.groups",
+    "parity/instruments": "tembed.parity.instruments",
+    "bench": "tembed.bench",
+}
 
 
 def modules() -> dict[str, Path]:

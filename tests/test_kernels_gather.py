@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tembed.kernels.gather import gather_rows
-from tembed.parity.cases import LAYOUTS
+from tembed.parity.inputs import LAYOUTS
 
 SIZES = [(1, 1, 1), (5, 1, 3), (7, 50, 24), (33, 9, 130), (130, 40, 5), (4, 6, 1030)]
 

@@ -5,7 +5,7 @@ import torch
 from tembed.kernels.reduce import sum_runs
 from tembed.kernels.tiles import FAN_IN, pick_chunk
 from tembed.parity import oracle
-from tembed.parity.cases import DISTRIBUTIONS, make_gradient, make_indices
+from tembed.parity.inputs import DISTRIBUTIONS, make_gradient, make_indices
 
 GENERATOR = torch.Generator()
 

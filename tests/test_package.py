@@ -150,7 +150,7 @@ def test_wheel_holds_the_package(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("tembed-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {"tembed/py.typed"} | {f"tembed/{path.name}" for path in (ROOT / "tembed").glob("*.py")}
-    for folder in ("kernels", "parity", "bench"):
+    for folder in ("kernels", "parity", "parity/groups", "parity/instruments", "bench"):
         expected |= {f"tembed/{folder}/{path.name}" for path in (ROOT / folder).glob("*.py")}
     assert expected <= names
     assert [name for name in names if name.endswith("/LICENSE")] != []

@@ -1,0 +1,7 @@
+"""python -m tembed.parity."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""The features of each group, declared where they are checked."""

@@ -1,0 +1,135 @@
+"""The implementation under test: a module class, a function, or both, called the same way whatever it offers."""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# What a lookup does when nothing is said; an implementation need not have an argument to be asked for this.
+DEFAULTS: dict[str, Any] = {
+    "padding_idx": None,
+    "max_norm": None,
+    "norm_type": 2.0,
+    "scale_grad_by_freq": False,
+    "sparse": False,
+}
+
+
+class Mismatch(AssertionError):
+    """The implementation does something else than the feature says."""
+
+
+class AsStock(Exception):
+    """The implementation does what torch.nn.Embedding does, where the feature says what would be better."""
+
+
+class Missing(Exception):
+    """The implementation does not offer this, and says so: no such argument, no such form, NotImplementedError."""
+
+
+class Unshown(Exception):
+    """This machine cannot show it; the message says why."""
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """An embedding as the cases see it, on one device.
+
+    Args:
+        name: shown in reports.
+        module: a class whose constructor takes (num_embeddings, embedding_dim, **options), or None.
+        functional: a function of (input, weight, **options), or None.
+        device: where tables and indices are put.
+        deviations: what is better than stock that it is held to, by number; for the rest stock's way passes too.
+    """
+
+    name: str
+    module: type[nn.Module] | None = None
+    functional: Callable[..., Tensor] | None = None
+    device: str = "cpu"
+    deviations: frozenset[int] = frozenset()
+    spec: str = field(default="", compare=False)
+
+    def call(self, input: Any, weight: Any, **options: Any) -> Tensor:
+        """The lookup through the function, or through a module that is given this weight."""
+        if self.functional is not None:
+            return self.functional(input, weight, **wanted(self.functional, options))
+        V, D = weight.shape if isinstance(weight, Tensor) and weight.dim() == 2 else (1, 1)
+        module = self.make(V, D, **options)
+        if "weight" not in dict(module.named_parameters(recurse=False)):
+            raise Missing("a parameter `weight`, to give it a table")
+        # functional_call lets the gradient reach the tensor given, which a new Parameter would not
+        return torch.func.functional_call(module, {"weight": weight}, (input,))
+
+    def make(self, V: int, D: int, **options: Any) -> Any:
+        """A module with a table of its own, on the device where its constructor allows that."""
+        module = self.cls(V, D, **wanted(self.cls, options))
+        return module if "device" in options else module.to(self.device)
+
+    def build(self, V: int, D: int, **options: Any) -> Any:
+        """A module as its constructor leaves it, with a table made on the device rather than moved there."""
+        if self.device != "cpu":
+            options = {"device": self.device, **options}
+        return self.cls(V, D, **wanted(self.cls, options))
+
+    def offers(self, option: str) -> bool:
+        """Whether the lookup has this argument."""
+        try:
+            wanted(self.functional or self.cls, {option: ...})
+        except Missing:
+            return False
+        return True
+
+    @property
+    def cls(self) -> Any:
+        """The module class."""
+        if self.module is None:
+            raise Missing("a module class")
+        return self.module
+
+    @property
+    def function(self) -> Callable[..., Tensor]:
+        """The function."""
+        if self.functional is None:
+            raise Missing("a functional form")
+        return self.functional
+
+
+def wanted(target: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The options that differ from their defaults; Missing where the target has no argument for one."""
+    options = {name: value for name, value in options.items() if not _default(name, value)}
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):  # written in C, say
+        return options
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return options
+    if absent := [name for name in options if name not in parameters]:
+        raise Missing(", ".join(f"the argument {name}" for name in absent))
+    return options
+
+
+def offered(owner: Any, name: str) -> Any:
+    """The attribute of this name; Missing if there is none."""
+    if not hasattr(owner, name):
+        raise Missing(f"the attribute {name}")
+    return getattr(owner, name)
+
+
+def _default(name: str, value: Any) -> bool:
+    return name in DEFAULTS and type(value) is type(DEFAULTS[name]) and value == DEFAULTS[name]
+
+
+def load(path: str) -> Any:
+    """The object that "package.module:name" stands for."""
+    module, colon, name = path.partition(":")
+    if not colon or not module or not name:
+        raise ValueError(f"{path!r} is not of the form package.module:name")
+    found = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found

@@ -1,0 +1,103 @@
+"""What the kernels move, against the least that could be: a gather exactly, gradients within stated ratios."""
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+from tembed import kernels, ops
+from tembed.parity.inputs import make_indices
+from tembed.parity.instruments.hook import observed
+from tembed.parity.instruments.traffic import Flow, Lookups, Traffic
+
+pytestmark = pytest.mark.skipif(not kernels.interpreted(), reason="needs Triton's interpreter")
+
+
+@triton.jit
+def copy_kernel(x_ptr, out_ptr, N, stride, BLOCK: tl.constexpr):
+    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out_ptr + n, tl.load(x_ptr + n * stride, mask=n < N, other=0), mask=n < N)
+
+
+def aligned(elements: int) -> torch.Tensor:
+    """float32 zeros that begin where a sector does."""
+    memory = torch.zeros(elements + 8)
+    return memory[(-memory.data_ptr() // 4) % 8 :][:elements]
+
+
+def test_traffic_counts_bytes_and_sectors_of_each_argument() -> None:
+    x, out = aligned(40), aligned(10)
+    with observed(Traffic()) as traffic:
+        copy_kernel[(2,)](x, out, 10, 4, BLOCK=8)
+    assert traffic.flows == [
+        Flow(0, "copy_kernel", "x_ptr", "load", 2, bytes=40, distinct=40, sectors=5, distinct_sectors=5),
+        Flow(0, "copy_kernel", "out_ptr", "store", 2, bytes=40, distinct=40, sectors=2, distinct_sectors=2),
+    ]
+    assert traffic.total() == 80
+    assert traffic.total("sectors", kind="load") == 5
+    with observed(Traffic()) as traffic:
+        copy_kernel[(2,)](x, out, 10, 0, BLOCK=8)
+    assert traffic.total("bytes", argument="x_ptr") == 40
+    assert traffic.total("distinct", argument="x_ptr") == 4
+
+
+def problem(N: int, V: int, D: int, dtype: torch.dtype, distribution: str) -> tuple[Lookups, torch.Tensor]:
+    indices = make_indices(distribution, (N,), V, torch.Generator().manual_seed(0))
+    return Lookups(N, len(indices.unique()), V, D, dtype.itemsize), indices
+
+
+@pytest.mark.parametrize("D", [1, 5, 40, 64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gather_moves_what_it_must_and_no_more(D: int, dtype: torch.dtype) -> None:
+    sizes, indices = problem(100, 60, D, dtype, "zipf")
+    weight = torch.randn(60, D).to(dtype)
+    with observed(Traffic()) as traffic:
+        ops.lookup(weight, indices)
+    assert traffic.total("bytes") == sizes.gather_floor(cached=False)
+    assert traffic.total("distinct") == sizes.gather_floor()
+
+
+def test_max_norm_without_rows_over_moves_a_gather_twice_read_and_flags() -> None:
+    sizes, indices = problem(100, 60, 40, torch.float32, "zipf")
+    with observed(Traffic()) as traffic:
+        ops.renorm_lookup(torch.randn(60, 40), indices, 1e9, 2.0)
+    # one flag a lookup, stored and loaded again; the row is read for its norm, and from the cache once more
+    assert traffic.total("bytes") == sizes.gather_floor(cached=False) + sizes.rows(100) + 200
+    assert traffic.total("distinct") == sizes.gather_floor() + 200
+
+
+# Partial sums, keys, the sorted order, and for a dense gradient its zeros are what comes on top. The shorter a row,
+# the more the keys and the order weigh; in the first case half as many rows as lookups, in the second seven times.
+RATIOS = {
+    (120, 40, torch.bfloat16): (1.65, 1.75),
+    (1600, 40, torch.bfloat16): (1.2, 1.75),
+    (120, 64, torch.float32): (1.45, 1.3),
+}
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "zipf", "hot"])
+@pytest.mark.parametrize(("V", "D", "dtype"), RATIOS)
+def test_gradients_move_little_more_than_they_must(V: int, D: int, dtype: torch.dtype, distribution: str) -> None:
+    sizes, indices = problem(240, V, D, dtype, distribution)
+    grad_output = torch.randn(240, D).to(dtype)
+    dense, sparse = RATIOS[V, D, dtype]
+    with observed(Traffic()) as traffic:
+        ops.gradient(grad_output, indices, V, -1, False, False)
+    # the zeros are torch's
+    assert 1 < (traffic.total() + sizes.rows(V)) / sizes.dense_floor() < dense
+    assert traffic.total("bytes", kernel="sum_chunks_kernel", argument="grad_ptr") == sizes.rows(240)
+    with observed(Traffic()) as traffic:
+        ops.gradient(grad_output, indices, V, -1, False, True)
+    assert 1 < traffic.total() / sizes.sparse_floor() < sparse
+    assert traffic.total("bytes", argument="out_ptr") == sizes.rows(sizes.U)
+
+
+def test_scale_grad_by_freq_moves_lengths_besides() -> None:
+    sizes, indices = problem(240, 120, 64, torch.float32, "zipf")
+    moved = []
+    for scale in (False, True):
+        with observed(Traffic()) as traffic:
+            ops.gradient(torch.randn(240, 64), indices, 120, -1, scale, True)
+        moved.append(traffic.total())
+    assert 0 < moved[1] - moved[0] == traffic.total(argument="length_ptr") + traffic.total(argument="next_length_ptr")
+    assert moved[1] < 1.3 * sizes.sparse_floor()
