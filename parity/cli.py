@@ -184,13 +184,18 @@ def judged(spec: str, cases: list[Case], setup: Setup, jobs: int) -> list[Result
 
 
 def random_configurations(setup: Setup, args: argparse.Namespace) -> dict[str, Any]:
-    """What became of --fuzz: how many ran, from which seed, in what time, and those that failed."""
+    """What became of --fuzz: how many ran, of which seeds, in what time, and those that failed, each once."""
     begin = time.perf_counter()
     with tqdm(total=args.fuzz, unit="configuration", desc=f"{setup.spec}, fuzz", disable=None) as bar:
-        ran, found = run_fuzz(setup, args.fuzz, args.seed, args.jobs, bar.update)
-    seconds = round(time.perf_counter() - begin, 1)
-    print(f"{setup.spec}: {ran} random configurations from seed {args.seed} in {seconds:g} s, {len(found)} failed")
-    return {"seed": args.seed, "asked": args.fuzz, "ran": ran, "seconds": seconds, "failures": found}
+        batches = run_fuzz(setup, args.fuzz, args.seed, args.jobs, lambda batch: bar.update(batch.ran))
+    found = {b.failure.case: b.failure for b in batches if b.failure}
+    ran, seconds = sum(b.ran for b in batches), round(time.perf_counter() - begin, 1)
+    print(
+        f"{setup.spec}: {ran} random configurations of seeds {args.seed} to {batches[-1].seed} in {seconds:g} s, "
+        f"{len(found)} failed"
+    )
+    seeds = {b.seed: b.ran for b in batches}
+    return {"asked": args.fuzz, "ran": ran, "seconds": seconds, "seeds": seeds, "failures": list(found.values())}
 
 
 def failures(column: dict[str, Any], args: argparse.Namespace) -> bool:

@@ -54,6 +54,7 @@ class Worker:
             self._start()
         assert self.process is not None
         assert self.process.stdin is not None
+        self.mark = self.errors.seek(0, os.SEEK_END)
         try:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
@@ -74,6 +75,7 @@ class Worker:
     def _start(self) -> None:
         settings = {"spec": self.setup.spec, "device": self.setup.device, "under": self.setup.under}
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
+        self.mark = 0
         self.lines: queue.Queue[str] = queue.Queue()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tembed.parity.worker", json.dumps(settings)],
@@ -106,7 +108,7 @@ class Worker:
         code = self.process.wait()
         self.process = None
         how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        self.errors.seek(0)
+        self.errors.seek(self.mark)
         last = next((text.strip() for text in reversed(self.errors.readlines()) if text.strip()), "")
         raise Died(f"the process ended with {how}" + (f": {last[:300]}" if last else ""), trying)
 
@@ -163,23 +165,29 @@ def run(cases: Sequence[Case], setup: Setup, jobs: int, on_result: Callable[[Res
     return [results[i] for i in range(len(cases))]
 
 
-def run_fuzz(
-    setup: Setup, examples: int, seed: int, jobs: int, on_batch: Callable[[int], None]
-) -> tuple[int, list[Result]]:
-    """Runs random configurations in batches, of seed, seed + 1, …; how many ran, and those that failed."""
+@dataclass(frozen=True)
+class Batch:
+    """Random configurations of one seed: how many ran, and the smallest that failed."""
+
+    seed: int
+    ran: int
+    failure: Result | None = None
+
+
+def run_fuzz(setup: Setup, examples: int, seed: int, jobs: int, on_batch: Callable[[Batch], None]) -> list[Batch]:
+    """Runs random configurations in batches, of seed, seed + 1, …; each ends at its first failure."""
     sizes = [min(BATCH, examples - begin) for begin in range(0, examples, BATCH)]
-    ran = 0
-    failures: dict[str, Result] = {}  # batches may shrink to the same configuration
+    batches: dict[int, Batch] = {}
 
     def keep(i: int, found: dict[str, Any]) -> None:
-        nonlocal ran
-        ran += found.get("ran", 0)
-        failed = found["trying"] if "died" in found else found["failure"]
-        if failed is not None:
-            case = case_of(failed)
-            outcome, message = ("crash", found["died"]) if "died" in found else ("fail", found["message"])
-            failures[case.name] = Result(case.name, "fuzz", "random configurations", outcome, message)
-        on_batch(sizes[i])
+        died = found.get("died", "")
+        failed, failure = found["trying"] if died else found["failure"], None
+        if died or failed is not None:
+            name = case_of(failed or {}).name
+            outcome, message = ("crash", died) if died else ("fail", found["message"])
+            failure = Result(name, "fuzz", "random configurations", outcome, message)
+        batches[i] = Batch(seed + i, found.get("ran", 0), failure)
+        on_batch(batches[i])
 
     _spread(setup, [{"seed": seed + i, "examples": n} for i, n in enumerate(sizes)], jobs, keep)
-    return ran, list(failures.values())
+    return [batches[i] for i in range(len(sizes))]

@@ -9,7 +9,7 @@ import pytest
 from tembed import kernels
 from tembed.parity import cli
 from tembed.parity.cases import all_cases, select
-from tembed.parity.runner import Setup, run, run_fuzz
+from tembed.parity.runner import Batch, Setup, run, run_fuzz
 
 pytestmark = pytest.mark.skipif(kernels.interpreted(), reason="processes of their own: the other lane has them")
 
@@ -32,16 +32,15 @@ def test_a_crash_and_a_hang_cost_their_cases_only() -> None:
 
 
 def test_a_crash_in_a_random_configuration_names_it() -> None:
-    _, failures = run_fuzz(Setup("broken:fragile", timeout=5.0), 40, 0, 1, lambda n: None)
-    assert len(failures) == 1
-    assert failures[0].outcome == "crash"
-    assert '"index_dtype":"int32"' in failures[0].case or '"D":0' in failures[0].case
+    (batch,) = run_fuzz(Setup("broken:fragile", timeout=5.0), 40, 0, 1, lambda batch: None)
+    assert batch.failure is not None
+    assert batch.failure.outcome == "crash"
+    assert '"index_dtype":"int32"' in batch.failure.case or '"D":0' in batch.failure.case
 
 
 def test_random_configurations_are_counted() -> None:
-    batches: list[int] = []
-    ran, failures = run_fuzz(Setup("stock"), 60, 5, 2, batches.append)
-    assert (ran, failures, batches) == (60, [], [60])
+    seen: list[Batch] = []
+    assert run_fuzz(Setup("stock"), 60, 5, 2, seen.append) == seen == [Batch(5, 60)]
 
 
 def test_run_writes_files_and_says_how_to_repeat_a_failure(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
