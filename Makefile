@@ -44,9 +44,9 @@ test: $(READY)
 	@echo '== torch reference, on the CPU'
 	@CUDA_VISIBLE_DEVICES= TRITON_INTERPRET=0 $(RUN) -m pytest
 
-# Liger's kernels need Triton, which runs on a CPU in its interpreter.
+# Liger's kernels need Triton, which runs on a CPU in its interpreter; peers fail, and that is what is to be seen.
 parity: $(READY)
-	TRITON_INTERPRET=1 $(RUN) -m tembed.parity compare $(PEERS) \
+	-TRITON_INTERPRET=1 $(RUN) -m tembed.parity compare $(PEERS) --under bounds \
 	  --json parity/results/matrix.json --report parity/results/matrix.html
 
 fuzz: $(READY)
@@ -86,7 +86,7 @@ gpu:
 	  | tee $(RESULTS)/parity_tembed.txt || echo parity >> $(RESULTS)/failed
 	-$(PARITY) compare stock $(RESULTS)/parity_tembed.json $(LIGER) index_add --device $(DEVICE) --jobs 8 --without device \
 	  --json $(RESULTS)/parity.json --report $(RESULTS)/parity.html 2>&1 | tee $(RESULTS)/parity.txt
-	$(PARITY) run --impl tembed --device $(DEVICE) --jobs 1 --group device \
+	[ $(DEVICE) = cpu ] || $(PARITY) run --impl tembed --device $(DEVICE) --jobs 1 --group device \
 	  --json $(RESULTS)/parity_device.json 2>&1 | tee $(RESULTS)/parity_device.txt || echo parity_device >> $(RESULTS)/failed
 	$(PARITY) run --impl tembed --device $(DEVICE) --jobs 8 --group fuzz --fuzz $(FUZZ) \
 	  --json $(RESULTS)/fuzz.json 2>&1 | tee $(RESULTS)/fuzz.txt || echo fuzz >> $(RESULTS)/failed

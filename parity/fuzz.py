@@ -11,13 +11,14 @@ from .cases import Case, Feature, select
 from .compare import describe
 from .configuration import STRIDES, Configuration, check
 from .inputs import DISTRIBUTIONS, LAYOUTS
+from .judge import FAILED, verdict
 from .oracle import ROUNDOFF
-from .subject import DEFAULTS, AsStock, Implementation, Missing
+from .subject import DEFAULTS, Implementation
 
 # The most rows, columns and lookups; most are far smaller, so that many can be run.
 ROWS, COLUMNS, LOOKUPS = (12, 12, 300), (9,) * 6 + (40, 80), (40,) * 8 + (120, 600)
 LONGEST = 24
-NORM_TYPES = (2.0, 1.0, 0.0, 0.5, 3.0, float("inf"), float("-inf"))
+NORM_TYPES = (2.0, 1.0, 0.0, 0.5, 3.0, float("inf"), float("-inf"), 0.25, 1.5, 7.0, -0.5, -1.0, -2.0)
 
 
 @st.composite
@@ -78,10 +79,11 @@ def explore(
     """Runs so many random configurations; stops at the first that fails, and shrinks it.
 
     Returns:
-        "ran": how many, those of shrinking apart; "failure": the smallest that fails, "message": how.
+        "ran": how many, those of shrinking apart; "missing": how many of them need what it does not offer;
+        "failure": the smallest that fails, "message": how.
     """
     offered = tuple(name for name in DEFAULTS if subject.offers(name))
-    found: dict[str, Any] = {"ran": 0, "failure": None, "message": ""}
+    found: dict[str, Any] = {"ran": 0, "missing": 0, "failure": None, "message": ""}
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
@@ -98,13 +100,12 @@ def explore(
         found["ran"] += found["failure"] is None
         try:
             case_of(data).run(subject)
-        except (Missing, NotImplementedError):
-            pass
         except Exception as error:
-            if isinstance(error, AsStock) and not subject.deviations:
-                return
-            found.update(failure=data, message=describe(error))  # the last one is the smallest
-            raise
+            outcome, message = verdict(error, case_of(data), subject)
+            found["missing"] += outcome == "missing" and found["failure"] is None
+            if outcome in FAILED:
+                found.update(failure=data, message=message)  # the last one is the smallest
+                raise
 
     try:
         attempt()

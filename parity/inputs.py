@@ -54,6 +54,8 @@ EXPANDED: dict[str, Callable[[Tensor], Tensor]] = {
     if _many(x)
     else x,
     "one number expanded": lambda x: x.reshape(-1)[:1].view([1] * x.dim()).expand(x.shape) if x.numel() else x,
+    "one column expanded": lambda x: x[..., :1].expand(x.shape) if x.dim() and x.numel() else x,
+    "first dimension expanded": lambda x: x[:1].expand(x.shape) if _many(x) else x,
     "negated": lambda x: torch._neg_view(-x) if x.is_floating_point() else x,
     "dimensions reversed": lambda x: x.permute(_backwards(x)).contiguous().permute(_backwards(x)),
 }

@@ -1,5 +1,6 @@
 """One case, one implementation, one verdict."""
 
+import re
 import time
 import warnings
 from dataclasses import asdict, dataclass
@@ -9,7 +10,7 @@ import torch
 
 from .cases import Case
 from .compare import describe
-from .subject import AsStock, Implementation, Mismatch, Missing, Unshown
+from .subject import DEFAULTS, AsStock, Implementation, Mismatch, Missing, Unshown
 
 # From best to worst, as reports order them.
 OUTCOMES = {
@@ -21,6 +22,8 @@ OUTCOMES = {
     "crash": "took the process down, or never ended",
 }
 FAILED = ("fail", "crash")
+# Arguments that a constructor or a function may lack.
+OPTIONS = (*DEFAULTS, "_weight", "_freeze", "freeze", "device", "dtype")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,22 @@ def unfit(case: Case, device: str) -> str:
     return ""
 
 
+def verdict(error: Exception, case: Case, subject: Implementation) -> tuple[str, str]:
+    """Outcome and message for what a check, or the implementation in it, has raised."""
+    text = str(error)
+    if isinstance(error, Unshown):
+        return "skip", text
+    if type(error).__name__ == "InterpreterError" and "Unsupported data type" in text:
+        return "skip", "Triton's interpreter has no atomics of this type"
+    if isinstance(error, AsStock):
+        return ("fail" if held(case, subject) else "as stock"), text
+    refused = re.search(r"unexpected keyword argument '(\w+)'", text) if isinstance(error, TypeError) else None
+    if isinstance(error, Missing | NotImplementedError) or (refused and refused[1] in OPTIONS):
+        # who promises to be better than stock offers everything
+        return ("fail" if subject.deviations else "missing"), text if isinstance(error, Missing) else describe(error)
+    return "fail", text if isinstance(error, Mismatch) else f"raised {describe(error)}"
+
+
 def held(case: Case, subject: Implementation) -> bool:
     """Whether an implementation that does as stock does fails this case."""
     deviation = case.feature.deviation
@@ -69,19 +88,7 @@ def judge(case: Case, subject: Implementation) -> Result:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 note = case.run(subject) or ""
-        except Missing as error:
-            outcome, message = "missing", str(error)
-        except Unshown as error:
-            outcome, message = "skip", str(error)
-        except NotImplementedError as error:
-            outcome, message = "missing", describe(error)
-        except AsStock as error:
-            outcome, message = "fail" if held(case, subject) else "as stock", str(error)
-        except Mismatch as error:
-            outcome, message = "fail", str(error)
         except Exception as error:
-            outcome, message = "fail", f"raised {describe(error)}"
-            if type(error).__name__ == "InterpreterError" and "Unsupported data type" in str(error):
-                outcome, message = "skip", "Triton's interpreter has no atomics of this type"
+            outcome, message = verdict(error, case, subject)
     seconds = round(time.perf_counter() - begin, 4)
     return Result(case.name, case.feature.group, case.feature.name, outcome, message, note, seconds)

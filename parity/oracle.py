@@ -38,13 +38,11 @@ def gradient(
     padding_idx: int | None,
     scale: bool,
     dtype: str,
-    accumulator: str | None = None,
 ) -> Gradient:
     """[V, D]: the sum of grad_output over the lookups of each row; none for padding; over their number when `scale`.
 
     The bound: a sum of n terms in the accumulator is off by at most (n - 1) roundoffs of the sum of their
     sizes, in any order, the quotient by one more, and the stored result by one roundoff of its own type.
-    `accumulator` is another type than ACCUMULATOR has, for implementations that sum in it.
     """
     flat, rows = indices.reshape(-1), grad_output.reshape(indices.size, grad_output.shape[-1])
     if padding_idx is not None:
@@ -56,7 +54,7 @@ def gradient(
     number = np.bincount(flat, minlength=V)[:, None]
     if scale:
         value, size = value / np.maximum(number, 1), size / np.maximum(number, 1)
-    inexact = ROUNDOFF[accumulator or ACCUMULATOR[dtype]] * (np.maximum(number - 1, 0) + 2 * scale) * 1.01 * size
+    inexact = ROUNDOFF[ACCUMULATOR[dtype]] * (np.maximum(number - 1, 0) + 2 * scale) * 1.01 * size
     return Gradient(value, inexact + ROUNDOFF[dtype] * (np.abs(value) + inexact) + UNDERFLOW[dtype])
 
 

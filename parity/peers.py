@@ -72,23 +72,30 @@ PEERS: dict[str, tuple[str, Callable[[], Any], Callable[..., Tensor] | None, fro
 }
 
 
-def find(spec: str, functional: str | None = None, device: str = "cpu") -> Implementation:
+def find(spec: str, device: str = "cpu") -> Implementation:
     """The implementation that a specification names.
 
     Args:
-        spec: a name of PEERS; or "package.module:Class", "package.module:function", or both with a comma between.
-        functional: "package.module:function".
+        spec: a name of PEERS, "package.module:Class", "package.module:function"; or two of them with a comma between,
+            a class and a function. A name of PEERS stands for whichever of the two is not there yet.
         device: where it will run.
+
+    Raises:
+        ValueError: there is more than one class, or more than one function.
     """
-    if spec in PEERS and functional is None:
+    if spec in PEERS:
         _, module, function, deviations = PEERS[spec]
         return Implementation(spec, module(), function, device, deviations, spec)
-    found = [load(part) for part in (*spec.split(","), *([functional] if functional else [])) if part]
-    classes = [x for x in found if isinstance(x, type)]
-    functions = [x for x in found if not isinstance(x, type)]
-    if len(classes) > 1 or len(functions) > 1 or not all(map(callable, found)):
+    parts = [part for part in spec.split(",") if part]
+    found = [load(part) for part in parts if part not in PEERS]
+    classes: list[Any] = [x for x in found if isinstance(x, type)]
+    functions: list[Any] = [x for x in found if not isinstance(x, type)]
+    for _, module, function, _ in (PEERS[part] for part in parts if part in PEERS):
+        if classes:
+            functions.append(function)
+        else:
+            classes.append(module())
+    if len(classes) > 1 or len(functions) > 1 or not all(map(callable, (*classes, *functions))):
         raise ValueError(f"{spec!r}: one class and one function at most")
-    name = ",".join(filter(None, (spec, functional)))
-    return Implementation(
-        name, classes[0] if classes else None, functions[0] if functions else None, device, NONE, name
-    )
+    cls, function = (next(iter(x), None) for x in (classes, functions))
+    return Implementation(spec, cls, function, device, spec=spec)

@@ -86,7 +86,9 @@ def _summary(data: Data) -> str:
 def command(spec: str, pattern: str, environment: Data) -> str:
     """What runs these cases again, where they were run."""
     path = environment.get("path")
-    words = ["python", "-m", "tembed.parity", "run", "--impl", spec, "--case", pattern]
+    random = pattern.startswith("fuzz/") and "{" not in pattern  # of a seed, which has no name
+    which = ["--group", "fuzz", "--fuzz", "500"] if random else ["--case", pattern]
+    words = ["python", "-m", "tembed.parity", "run", "--impl", spec, *which]
     words += ["--device", "cuda"] if path == "kernels" else []
     return ("TRITON_INTERPRET=1 " if path == "kernels (interpreter)" else "") + shlex.join(words)
 

@@ -1,156 +1,80 @@
 """Runs cases in processes of their own, several at a time; one that dies or hangs costs its case only."""
 
-import json
-import os
-import queue
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .cases import Case
-from .fuzz import case_of
 from .judge import Result
+from .process import LOOK, Died, Setup, Stopped, Worker
 
 # Random configurations that one process draws from one seed.
 BATCH = 500
-# Seconds that a process may take to import everything.
-START = 300.0
-
-
-class Died(Exception):
-    """The process ended or hung; what it was trying last, and how it ended."""
-
-    def __init__(self, how: str, trying: dict[str, Any] | None) -> None:
-        super().__init__(how)
-        self.trying = trying
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What every process is started with; `timeout` in seconds for one case."""
-
-    spec: str
-    device: str = "cpu"
-    under: tuple[str, ...] = ()
-    timeout: float = 300.0
-
-
-class Worker:
-    """One process, started when it is first asked, and again after it died."""
-
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-        self.process: subprocess.Popen[str] | None = None
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer; ValueError if the implementation cannot be loaded, Died if the process does not answer."""
-        if self.process is None:
-            self._start()
-        assert self.process is not None
-        assert self.process.stdin is not None
-        self.mark = self.errors.seek(0, os.SEEK_END)
-        try:
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the answer says how it ended
-        trying = None
-        while "trying" in (found := self._line(self.setup.timeout, trying)):
-            trying = found["trying"]
-        return found
-
-    def stop(self) -> None:
-        """Ends the process."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def _start(self) -> None:
-        settings = {"spec": self.setup.spec, "device": self.setup.device, "under": self.setup.under}
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
-        self.mark = 0
-        self.lines: queue.Queue[str] = queue.Queue()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tembed.parity.worker", json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"},
-        )
-        threading.Thread(target=self._read, args=(self.process.stdout, self.lines), daemon=True).start()
-        if (found := self._line(START)).get("error"):
-            self.stop()
-            raise ValueError(f"{self.setup.spec}: {found['error']}")
-
-    @staticmethod
-    def _read(pipe: Iterable[str], lines: "queue.Queue[str]") -> None:
-        for line in pipe:
-            lines.put(line)
-        lines.put("")
-
-    def _line(self, timeout: float, trying: dict[str, Any] | None = None) -> dict[str, Any]:
-        try:
-            line = self.lines.get(timeout=timeout)
-        except queue.Empty:
-            self.stop()
-            raise Died(f"no answer within {timeout:g} s", trying) from None
-        if line:
-            return dict(json.loads(line))
-        assert self.process is not None
-        code = self.process.wait()
-        self.process = None
-        how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        self.errors.seek(self.mark)
-        last = next((text.strip() for text in reversed(self.errors.readlines()) if text.strip()), "")
-        raise Died(f"the process ended with {how}" + (f": {last[:300]}" if last else ""), trying)
+# The feature that results of random configurations belong to.
+RANDOM = "random configurations"
 
 
 def _spread(
-    setup: Setup, requests: Sequence[dict[str, Any]], jobs: int, on_answer: Callable[[int, dict[str, Any]], None]
+    setup: Setup,
+    requests: Sequence[dict[str, Any]],
+    jobs: int,
+    on_answer: Callable[[int, dict[str, Any]], None],
+    stop: threading.Event,
+    on_try: Callable[[], None] = lambda: None,
 ) -> None:
-    """Asks each request of one of so many processes; the first exception but Died ends all and is raised."""
+    """Asks each request of one of so many processes, until `stop`; the first exception but Died stops all."""
     waiting = deque(enumerate(requests))
     lock = threading.Lock()
     errors: list[BaseException] = []
 
     def serve() -> None:
-        worker = Worker(setup)
+        worker = Worker(setup, stop)
         try:
-            while not errors:
+            while not stop.is_set():
                 with lock:
                     if not waiting:
                         return
                     i, request = waiting.popleft()
                 try:
-                    found = worker.ask(request)
+                    found = worker.ask(request, on_try)
                 except Died as death:
-                    found = {"died": str(death), "trying": death.trying}
+                    found = {"died": str(death), "trying": death.trying, "ran": death.tried}
                 with lock:
                     on_answer(i, found)
+        except Stopped:
+            pass
         except BaseException as error:
             errors.append(error)
+            stop.set()
         finally:
             worker.stop()
 
     threads = [threading.Thread(target=serve, daemon=True) for _ in range(max(1, min(jobs, len(requests))))]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(LOOK)
+    except BaseException:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        raise
     if errors:
         raise errors[0]
 
 
-def run(cases: Sequence[Case], setup: Setup, jobs: int, on_result: Callable[[Result], None]) -> list[Result]:
-    """Results in the order of the cases."""
+def run(
+    cases: Sequence[Case],
+    setup: Setup,
+    jobs: int,
+    on_result: Callable[[Result], None],
+    stop: threading.Event | None = None,
+) -> list[Result]:
+    """Results in the order of the cases; those that there are, once `stop` is set."""
     results: dict[int, Result] = {}
 
     def keep(i: int, found: dict[str, Any]) -> None:
@@ -161,33 +85,61 @@ def run(cases: Sequence[Case], setup: Setup, jobs: int, on_result: Callable[[Res
             results[i] = Result(**found)
         on_result(results[i])
 
-    _spread(setup, [{"case": case.name} for case in cases], jobs, keep)
-    return [results[i] for i in range(len(cases))]
+    _spread(setup, [{"case": case.name} for case in cases], jobs, keep, stop or threading.Event())
+    return [results[i] for i in sorted(results)]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Random configurations of one seed: how many ran, and the smallest that failed."""
+    """Random configurations of one seed: how many ran, the smallest that failed, how many it does not offer."""
 
     seed: int
     ran: int
     failure: Result | None = None
+    missing: int = 0
+
+    @property
+    def result(self) -> Result:
+        """The failure, or that there was none."""
+        outcome = "missing" if self.ran and self.missing == self.ran else "pass"
+        message = "options that it does not offer" if outcome == "missing" else ""
+        return self.failure or Result(f"fuzz/seed {self.seed}", "fuzz", RANDOM, outcome, message, f"{self.ran} of them")
 
 
-def run_fuzz(setup: Setup, examples: int, seed: int, jobs: int, on_batch: Callable[[Batch], None]) -> list[Batch]:
-    """Runs random configurations in batches, of seed, seed + 1, …; each ends at its first failure."""
+def failure_of(seed: int, found: dict[str, Any]) -> Result | None:
+    """The failure in an answer; its name has the configuration, or only the seed if the process died before it."""
+    from .fuzz import case_of  # needs hypothesis
+
+    died = found.get("died")
+    data = found["trying"] if died else found["failure"]
+    if not died and data is None:
+        return None
+    name = case_of(data).name if data else f"fuzz/seed {seed}"
+    outcome, message = ("crash", died) if died else ("fail", found["message"])
+    return Result(name, "fuzz", RANDOM, outcome, message)
+
+
+def run_fuzz(
+    setup: Setup,
+    examples: int,
+    seed: int,
+    jobs: int,
+    on_batch: Callable[[Batch], None] = lambda batch: None,
+    on_try: Callable[[], None] = lambda: None,
+    stop: threading.Event | None = None,
+) -> list[Batch]:
+    """Runs random configurations in batches, of seed, seed + 1, …; each ends at its first failure.
+
+    on_try is called when one is begun, those of shrinking included.
+    """
     sizes = [min(BATCH, examples - begin) for begin in range(0, examples, BATCH)]
     batches: dict[int, Batch] = {}
 
     def keep(i: int, found: dict[str, Any]) -> None:
-        died = found.get("died", "")
-        failed, failure = found["trying"] if died else found["failure"], None
-        if died or failed is not None:
-            name = case_of(failed or {}).name
-            outcome, message = ("crash", died) if died else ("fail", found["message"])
-            failure = Result(name, "fuzz", "random configurations", outcome, message)
-        batches[i] = Batch(seed + i, found.get("ran", 0), failure)
+        ran = min(found["ran"], sizes[i])
+        batches[i] = Batch(seed + i, ran, failure_of(seed + i, found), found.get("missing", 0))
         on_batch(batches[i])
 
-    _spread(setup, [{"seed": seed + i, "examples": n} for i, n in enumerate(sizes)], jobs, keep)
-    return [batches[i] for i in range(len(sizes))]
+    requests = [{"seed": seed + i, "examples": n} for i, n in enumerate(sizes)]
+    _spread(setup, requests, jobs, keep, stop or threading.Event(), on_try)
+    return [batches[i] for i in sorted(batches)]

@@ -2,7 +2,9 @@
 
 import importlib
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +59,9 @@ class Implementation:
     def call(self, input: Any, weight: Any, **options: Any) -> Tensor:
         """The lookup through the function, or through a module that is given this weight."""
         if self.functional is not None:
-            return self.functional(input, weight, **wanted(self.functional, options))
+            options = wanted(self.functional, options)
+            with refusals(options):
+                return self.functional(input, weight, **options)
         V, D = weight.shape if isinstance(weight, Tensor) and weight.dim() == 2 else (1, 1)
         module = self.make(V, D, **options)
         if "weight" not in dict(module.named_parameters(recurse=False)):
@@ -67,7 +71,9 @@ class Implementation:
 
     def make(self, V: int, D: int, **options: Any) -> Any:
         """A module with a table of its own, on the device where its constructor allows that."""
-        module = self.cls(V, D, **wanted(self.cls, options))
+        options = wanted(self.cls, options)
+        with refusals(options):
+            module = self.cls(V, D, **options)
         return module if "device" in options else module.to(self.device)
 
     def build(self, V: int, D: int, **options: Any) -> Any:
@@ -111,6 +117,18 @@ def wanted(target: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any
     if absent := [name for name in options if name not in parameters]:
         raise Missing(", ".join(f"the argument {name}" for name in absent))
     return options
+
+
+@contextmanager
+def refusals(options: dict[str, Any]) -> Iterator[None]:
+    """Missing where something further in, that **kwargs were handed on to, has no argument for one of the options."""
+    try:
+        yield
+    except TypeError as error:
+        refused = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if refused and refused[1] in options:
+            raise Missing(f"the argument {refused[1]}") from error
+        raise
 
 
 def offered(owner: Any, name: str) -> Any:

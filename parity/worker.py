@@ -2,22 +2,33 @@
 
 import json
 import os
+import signal
 import sys
+import threading
+import time
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
-from . import fuzz, peers
+from . import peers
+from .cases import all_cases
 from .compare import describe
 from .judge import FAILED, judge
 from .setting import setting
 from .subject import Implementation
 
+Tell = Callable[[dict[str, Any]], None]
 
-def answer(subject: Implementation, request: dict[str, Any], tell: Any) -> dict[str, Any]:
+
+def answer(subject: Implementation, request: dict[str, Any], tell: Tell) -> dict[str, Any]:
     """The result of one request: {"case": name} or {"seed": seed, "examples": number}."""
+    if case := all_cases().get(request.get("case", "")):
+        return judge(case, subject).data()
+    from . import fuzz  # needs hypothesis
+
     if "case" in request:
         return judge(fuzz.find(request["case"]), subject).data()
     return fuzz.explore(subject, request["seed"], request["examples"], tell)
@@ -33,12 +44,30 @@ def usable(device: str) -> bool:
     return True
 
 
+def pipes() -> tuple[TextIO, TextIO]:
+    """Requests and answers, where the implementation neither reads nor prints."""
+    requests, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", buffering=1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, answers
+
+
+def outlived_by(parent: int) -> None:
+    """Ends this process, hung or not, once its parent has ended; never returns."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
 def main() -> int:
     """Reads what to run from the first argument, requests from standard input; answers on standard output."""
     settings = json.loads(sys.argv[1])
-    # what the implementation prints must not mix with the answers
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
+    threading.Thread(target=outlived_by, args=(settings["parent"],), daemon=True).start()
+    requests, answers = pipes()
     warnings.simplefilter("ignore")
 
     def tell(message: dict[str, Any]) -> None:
@@ -48,11 +77,12 @@ def main() -> int:
         try:
             subject = peers.find(settings["spec"], device=settings["device"])
             stack.enter_context(setting(settings["under"]))
+            all_cases()  # their imports count as starting, not as the first case
         except Exception as error:
             tell({"error": describe(error)})
             return 2
         tell({"ready": True})
-        for line in sys.stdin:
+        for line in requests:
             found = answer(subject, json.loads(line), tell)
             if found.get("outcome") in FAILED and not usable(settings["device"]):
                 print(found["message"], file=sys.stderr)

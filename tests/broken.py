@@ -2,6 +2,7 @@
 
 import ctypes
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -117,6 +118,96 @@ def renorm_per_lookup(
     return F.embedding(input, weight, padding_idx)
 
 
+def spoiled(when: Callable[[Tensor, Tensor], bool], how: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """A right lookup with a hook that spoils grad_output, given grad_output and the input, in some situations."""
+
+    def lookup(input: Tensor, weight: Tensor, **options: Any) -> Tensor:
+        out = F.embedding(input, weight, **options)
+        if out.requires_grad:
+            out.register_hook(lambda g: how(g, input) if when(g, input) else None)
+        return out
+
+    def bare(input: Tensor, weight: Tensor, padding_idx: Any = None, max_norm: Any = None, norm_type: float = 2.0,
+             scale_grad_by_freq: bool = False, sparse: bool = False) -> Tensor:  # fmt: skip
+        options = {"max_norm": max_norm, "norm_type": norm_type, "scale_grad_by_freq": scale_grad_by_freq}
+        return lookup(input, weight, padding_idx=padding_idx, sparse=sparse, **options)
+
+    return bare
+
+
+def without_last(g: Tensor, input: Tensor) -> Tensor:
+    kept = torch.ones(input.numel(), device=g.device)
+    kept[-1:] = 0
+    return g * kept.view(*input.shape, 1).to(g.dtype)
+
+
+def twice(g: Tensor, input: Tensor) -> Tensor:
+    return g * 2
+
+
+vectors_doubled = spoiled(lambda g, i: g.shape[-1] % 16 == 0 and g.shape[-1] > 0, twice)
+last_of_32_lost = spoiled(lambda g, i: i.numel() == 32, without_last)
+last_of_1024_lost = spoiled(lambda g, i: i.numel() == 1024, without_last)
+one_of_many_lost = spoiled(lambda g, i: i.numel() > 4000, without_last)
+long_bfloat16_lost = spoiled(lambda g, i: g.dtype == torch.bfloat16 and i.numel() > 40, without_last)
+column_stride_lost = spoiled(lambda g, i: g.stride(-1) == 0 and g.stride(0) != 0 and g.shape[-1] > 1, twice)
+batch_stride_lost = spoiled(lambda g, i: g.dim() == 4 and g.stride(0) == 0 and g.stride(1) != 0, twice)
+wide_strides_lost = spoiled(lambda g, i: g.shape[-1] > 8 and not g.is_contiguous(), twice)
+
+
+def int32_without_padding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    return F.embedding(input, weight, None if input.dtype == torch.int32 else padding_idx)
+
+
+def renorm_of_few(
+    input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: Any = None, norm_type: float = 2.0
+) -> Tensor:
+    """Leaves large batches as they are."""
+    return F.embedding(input, weight, padding_idx, max_norm if input.numel() <= 200 else None, norm_type)
+
+
+def epsilon_left_out(
+    input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: Any = None, norm_type: float = 2.0
+) -> Tensor:
+    if max_norm is not None:
+        with torch.no_grad():
+            looked_up = torch.zeros(len(weight), dtype=torch.bool).index_fill_(0, input.reshape(-1).long(), True)
+            norm = weight.norm(norm_type, 1)
+            factor = torch.where((norm > max_norm) & looked_up, max_norm / norm, 1.0)
+            weight *= factor.unsqueeze(1).to(weight.dtype)
+    return F.embedding(input, weight, padding_idx)
+
+
+class Descending(torch.autograd.Function):
+    """Says of a sparse gradient that it is coalesced; its rows fall."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(input)
+        ctx.V = weight.shape[0]
+        return F.embedding(input, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (input,) = ctx.saved_tensors
+        dense = right(grads[0], input, ctx.V, None)
+        rows = input.reshape(-1).unique().long().flip(0)
+        shape = dense.shape
+        return None, torch.sparse_coo_tensor(
+            rows.unsqueeze(0), dense[rows], shape, is_coalesced=True, check_invariants=False
+        )
+
+
+def descending(input: Tensor, weight: Tensor, padding_idx: int | None = None, sparse: bool = False) -> Tensor:
+    return Descending.apply(input, weight) if sparse and padding_idx is None else F.embedding(input, weight)
+
+
+def view_of_the_table(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """A single row is not copied."""
+    return weight[int(input)] if input.dim() == 0 else F.embedding(input, weight, padding_idx)
+
+
+# Each with the group where a feature must fail.
 # Each with the group where a feature must fail.
 BROKEN = {
     "zero_gradient": "dense-gradient",
@@ -131,6 +222,19 @@ BROKEN = {
     "rounded": "forward",
     "renorm_ignored": "max_norm",
     "renorm_per_lookup": "max_norm",
+    "vectors_doubled": "dense-gradient",
+    "last_of_32_lost": "dense-gradient",
+    "last_of_1024_lost": "dense-gradient",
+    "one_of_many_lost": "dense-gradient",
+    "long_bfloat16_lost": "dense-gradient",
+    "column_stride_lost": "dense-gradient",
+    "batch_stride_lost": "dense-gradient",
+    "wide_strides_lost": "dense-gradient",
+    "int32_without_padding": "dense-gradient",
+    "renorm_of_few": "max_norm",
+    "epsilon_left_out": "max_norm",
+    "descending": "sparse-gradient",
+    "view_of_the_table": "forward",
 }
 
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.autograd import grad
 
-from ..cases import feature
-from ..compare import as_stock, bits_of, same, same_bits
+from ..cases import feature, product
+from ..compare import as_stock, bits_of, require, same, same_bits
 from ..inputs import make_indices
-from ..small import PADDING, check_gradient, expected, gradient, indices, table
+from ..small import PADDING, D, V, check_gradient, expected, gradient, indices, table
 from ..subject import Implementation, Unshown
 from .autograd import DENSE, PLAIN, mechanics
 
@@ -22,6 +22,24 @@ def negated_gradient(subject: Implementation, **options: Any) -> None:
     out = subject.call(looked_up, weight, **options)
     (found,) = grad(out, weight, torch._neg_view(grad_output))
     check_gradient(found, expected(looked_up, -grad_output, **options))
+
+
+@feature("dense-gradient", "own-storage", cases=product(rows=(V, 300), way=("grad", "backward")))
+def own_storage(subject: Implementation, rows: int, way: str) -> None:
+    """A dense gradient shares no memory with the output's, even where every row was looked up once, in order: either
+    may be written over."""
+    weight, looked_up = torch.randn(rows, D, device=subject.device).requires_grad_(), torch.arange(rows)
+    grad_output = gradient(subject.device, shape=(rows,))
+    kept, out = grad_output.clone(), subject.call(looked_up.to(subject.device), weight)
+    if way == "grad":
+        (found,) = grad(out, weight, grad_output)
+    else:
+        out.backward(grad_output)
+        require(weight.grad is not None, "there is no gradient")
+        found = torch.as_tensor(weight.grad)
+    check_gradient(found, kept)
+    grad_output.zero_()
+    check_gradient(found, kept, "gradient after the output's was written over")
 
 
 @mechanics("computed-table", dense=PLAIN, sparse=PLAIN)

@@ -59,7 +59,7 @@ def graph(subject: Implementation, **options: Any) -> None:
 
 @mechanics("node-name", dense=PLAIN, sparse=PLAIN)
 def node_name(subject: Implementation, **options: Any) -> None:
-    """What made the output is called EmbeddingBackward0, which tools that show graphs print."""
+    """What made the output is called EmbeddingBackward0, the name that profilers and tools that draw graphs show."""
     out = subject.call(indices(subject.device), table(subject.device), **options)
     require(out.grad_fn is not None, "the output has no grad_fn")
     same(out.grad_fn.name(), "EmbeddingBackward0", "name of grad_fn")  # type: ignore[union-attr]
@@ -137,7 +137,8 @@ class Undefined(torch.autograd.Function):
 
 @mechanics("undefined-gradient")
 def undefined_gradient(subject: Implementation, **options: Any) -> None:
-    """Where no gradient arrives, the table gets none: .grad stays None."""
+    """Where no gradient arrives, the table gets none: .grad stays None, and optimizers leave the table alone, which one
+    of zeros would have them move by momentum and decay."""
     weight = table(subject.device)
     Undefined.apply(subject.call(indices(subject.device), weight, **options)).sum().backward()
     require(weight.grad is None, ".grad is a tensor")

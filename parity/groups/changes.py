@@ -1,10 +1,14 @@
 """api: calling a module, and changing it after it was made."""
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 from torch import nn
 
 from ..cases import dtype_of, feature, product
 from ..compare import same, same_bits
+from ..configuration import lookup
 from ..subject import Implementation, offered, wanted
 from .constructor import OPTIONS
 
@@ -52,17 +56,42 @@ def table_tied(subject: Implementation) -> None:
     same(first.weight.grad.to_dense().tolist(), [[0.0] * 3, [2.0] * 3, [1.0] * 3, [0.0] * 3], "gradient")
 
 
-@feature("api", "options-changed", cases=product(option=("padding_idx", "max_norm", "scale_grad_by_freq", "sparse")))
+EFFECTIVE = {**OPTIONS, "norm_type": 1.0}  # which makes of a row of four 8s, with max_norm 4, a row of 1s
+
+
+@feature("api", "options-changed", cases=product(option=OPTIONS))
 def options_changed(subject: Implementation, option: str) -> None:
     """An option that is set on a module takes effect from the next lookup on."""
-    module = subject.make(4, 4)
+    module = subject.make(4, 4, max_norm=4.0 if option == "norm_type" else None)
     offered(module, option)
     module.weight.data.fill_(8.0)
-    setattr(module, option, OPTIONS[option])
+    setattr(module, option, EFFECTIVE[option])
     out = module(torch.tensor([1, 1, 3], device=subject.device))
     out.sum().backward()
     rows = {"padding_idx": [0.0, 0.0, 0.0, 4.0], "scale_grad_by_freq": [0.0, 4.0, 0.0, 4.0]}
     same(module.weight.grad.is_sparse, option == "sparse", "sparseness of the gradient")
     found = module.weight.grad.to_dense().sum(1).tolist()
     same(found, rows.get(option, [0.0, 8.0, 0.0, 4.0]), "gradient of the rows")
-    same(round(out[0].norm().item()), 2 if option == "max_norm" else 16, "norm of a row looked up")
+    same(round(out[0].norm().item()), 2 if "norm" in option else 16, "norm of a row looked up")
+
+
+# The 1-norm of every row of 16 is over 5, the 2-norm of some only.
+NORM = {"max_norm": 5.0, "norm_type": 1.0}
+EVERY: dict[str, dict[str, Any]] = {
+    "no options": {},
+    "padding": {"padding_idx": 1},
+    "scale": {"scale_grad_by_freq": True},
+    "sparse": {"sparse": True},
+    "norm": NORM,
+    "norm float64": {**NORM, "dtype": "float64", "index_dtype": "int32"},
+    "padding, scale, norm": {**NORM, "padding_idx": -3, "scale_grad_by_freq": True},
+    "padding, sparse, norm": {**NORM, "padding_idx": -3, "sparse": True},
+}
+
+
+@feature("api", "module-numbers", claim="bound", cases=product(options=EVERY, shape=((200,), (4, 5, 10))))
+def module_numbers(subject: Implementation, options: str, shape: tuple[int, ...]) -> str | None:
+    """A module's lookups and gradients have the numbers of the function's, with every option."""
+    _ = subject.cls  # Missing without one
+    alone = replace(subject, functional=None)
+    return lookup(alone, what="all", V=40, D=16, shape=shape, **EVERY[options])

@@ -15,7 +15,7 @@ from ..compare import as_stock, describe, numpy_of, require, same, same_bits, wi
 from ..inputs import make_indices
 from ..small import PADDING, D, V, expected, gradient, indices, table
 from ..subject import Implementation
-from .autograd import DENSE, mechanics
+from .autograd import mechanics
 
 OPTIONS: tuple[Parameters, ...] = ({}, {"padding_idx": PADDING})
 
@@ -138,15 +138,23 @@ def third_derivative(subject: Implementation, **options: Any) -> None:
     same_bits(found + 0.0, expected(looked_up, again, **options) + 0.0, "third derivative")
 
 
-@mechanics("forward-mode", dense=(*DENSE, {"dtype": "bfloat16"}), sparse=({},))
+# Some rows of the small table are longer than that, which the tangent must not see.
+SCALING = 1.75
+FORWARD: tuple[Parameters, ...] = (*OPTIONS, {"scale_grad_by_freq": True}, {"dtype": "bfloat16"})
+RENORMED = product(max_norm=(SCALING,), dtype=("float32", "bfloat16"))
+
+
+@mechanics("forward-mode", dense=(*FORWARD, *RENORMED), sparse=({}, {"max_norm": SCALING}))
 def forward_mode(subject: Implementation, dtype: str = "float32", **options: Any) -> None:
     """In forward mode the tangent is looked up like the table: the padding row too, not scaled, not renormed."""
     weight, tangent = (table(subject.device, dtype_of(dtype)).detach() for _ in range(2))
-    looked_up = indices(subject.device)
+    looked_up, before = indices(subject.device), weight.clone()
     with forward_ad.dual_level():
         out = subject.call(looked_up, forward_ad.make_dual(weight, tangent), **options)
         primal, derivative = forward_ad.unpack_dual(out)
     same_bits(primal, weight[looked_up], "output")
+    changed = (weight != before).any(1)[looked_up]
+    same(bool(changed.any() and not changed.all()), "max_norm" in options, "some rows were scaled, not all")
     require(derivative is not None, "the output has no tangent")
     same_bits(derivative, tangent[looked_up], "tangent")
 

@@ -12,6 +12,7 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 OTHERS = (
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
     "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu",
+    "float4_e2m1fn_x2",
     "complex32", "complex64", "complex128",
 )  # fmt: skip
 LENGTHS = (1, 2, 3, 8, 33, 64, 100, 129, 768, 1100, 4100)

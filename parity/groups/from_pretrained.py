@@ -99,18 +99,20 @@ def pretrained_gradient(subject: Implementation, source: str) -> None:
     same(table.grad, None, "gradient of the source")
 
 
-@feature("api", "pretrained-options", cases=product(option=("padding_idx", "scale_grad_by_freq", "sparse", "max_norm")))
+@feature("api", "pretrained-options", cases=product(option=OPTIONS))
 def pretrained_options(subject: Implementation, option: str) -> None:
     """The options given to from_pretrained take effect."""
     table = torch.full((4, 4), 8.0, device=subject.device)
-    module = pretrained(subject, table, freeze=False, **{option: OPTIONS[option]})
+    # a norm_type of 1 and max_norm 4 make of a row of four 8s a row of 1s
+    given = {"norm_type": 1.0, "max_norm": 4.0} if option == "norm_type" else {option: OPTIONS[option]}
+    module = pretrained(subject, table, freeze=False, **given)
     out = module(torch.tensor([1, 1, 3], device=subject.device))
     out.sum().backward()
     rows = {"padding_idx": [0.0, 0.0, 0.0, 4.0], "scale_grad_by_freq": [0.0, 4.0, 0.0, 4.0]}
     same(module.weight.grad.is_sparse, option == "sparse", "sparseness of the gradient")
     found = module.weight.grad.to_dense().sum(1).tolist()
     same(found, rows.get(option, [0.0, 8.0, 0.0, 4.0]), "gradient of the rows")
-    norms = [2 if option == "max_norm" else 16] * 3
+    norms = [2 if "norm" in option else 16] * 3
     same(out.norm(dim=1).round().tolist(), norms, "norms of what is looked up")
 
 

@@ -5,16 +5,19 @@ from functools import partial, update_wrapper
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
 from ..cases import Parameters, dtype_of, feature, product
-from ..compare import numpy_of, require, within
+from ..compare import as_stock, numpy_of, require, within
 from ..configuration import lookup
 from ..inputs import DISTRIBUTIONS, EXPANDED, LAYOUTS, SHAPES
 from ..subject import Implementation
 
 WIDE, NARROW = ("float32", "float64"), ("float16", "bfloat16")
-# Numbers of lookups on both sides of the sizes that kernels cut them into.
-NUMBERS = (1, 2, 15, 16, 17, 31, 33, 63, 65, 127, 129, 255, 257, 511, 513, 1025)
+# Numbers of lookups at, and on both sides of, the sizes that kernels cut them into.
+NUMBERS = (1, 2, *sorted(16 * 2**k + step for k in range(7) for step in (-1, 0, 1)))
+# Row lengths that tiles and vector accesses divide, and others.
+LENGTHS = (1, 2, 7, 8, 16, 24, 32, 33, 64, 100, 128, 256, 768)
 SIZES = ((1, 1, 40), (2, 5, 70), (5, 0, 6), (130, 1, 20), (3, 140, 33), (127, 2, 30), (40_000, 2, 30), (5, 1100, 9))
 STRIDES = (*tuple(LAYOUTS)[1:], *EXPANDED)
 PADDINGS = (None, 3, -1)
@@ -55,20 +58,16 @@ def integers(subject: Implementation, **c: Any) -> str | None:
     return lookup(subject, integers=True, padding_idx=0, **c)
 
 
-def _scaled(subject: Implementation, **c: Any) -> str | None:
-    return lookup(subject, scale_grad_by_freq=True, **c)
-
-
 @feature("dense-gradient", "scaled", claim="bound", cases=product(dtype=WIDE, distribution=DISTRIBUTIONS))
 def scaled(subject: Implementation, **c: Any) -> str | None:
     """scale_grad_by_freq divides a row's gradient by how often the input has it; padding counts for no other row."""
-    return _scaled(subject, padding_idx=2, **c)
+    return lookup(subject, scale_grad_by_freq=True, padding_idx=2, **c)
 
 
 @feature("sparse-gradient", "scaled", claim="bound", deviation=2, cases=product(dtype=WIDE, distribution=DISTRIBUTIONS))
 def scaled_sparse(subject: Implementation, **c: Any) -> str | None:
     """scale_grad_by_freq works for sparse gradients too."""
-    return _scaled(subject, sparse=True, padding_idx=2, **c)
+    return lookup(subject, scale_grad_by_freq=True, sparse=True, padding_idx=2, **c)
 
 
 @gradient_feature("shapes", claim="bound", cases=product(shape=SHAPES, index_dtype=("int32", "int64")))
@@ -83,25 +82,61 @@ def sizes(subject: Implementation, V: int, D: int, N: int, sparse: bool) -> str 
     return lookup(subject, V=V, D=D, shape=(N,), distribution="uniform", sparse=sparse)
 
 
-@gradient_feature("numbers", claim="bound", cases=product(N=NUMBERS, distribution=("zipf", "hot", "sorted")))
+@gradient_feature("numbers", cases=product(N=NUMBERS, distribution=("zipf", "hot")))
 def numbers(subject: Implementation, N: int, **c: Any) -> str | None:
     """Any number of lookups is summed whole, at the borders of chunks and tiles too."""
-    return lookup(subject, V=40, D=3, shape=(N,), **c)
+    return lookup(subject, V=40, D=3, shape=(N,), integers=True, **c)
 
 
-@feature("dense-gradient", "hot-row", claim="bound", cases=product(N=(5_000, 40_000), scale_grad_by_freq=(False, True)))
+@gradient_feature("row-lengths", cases=product(D=LENGTHS, dtype=("bfloat16", "float32")))
+def row_lengths(subject: Implementation, **c: Any) -> str | None:
+    """Rows have any length, whatever a kernel's tile and the width of its accesses."""
+    return lookup(subject, shape=(20,), integers=True, gradient_strides="padded rows", **c)
+
+
+TOGETHER: tuple[Parameters, ...] = (
+    {"padding_idx": 5},
+    {"padding_idx": -3, "scale_grad_by_freq": True},
+    {"padding_idx": 5, "max_norm": 3.0, "norm_type": 1.0},
+    {"padding_idx": -1, "scale_grad_by_freq": True, "max_norm": 2.5},
+)
+
+
+@gradient_feature(
+    "together",
+    claim="bound",
+    cases=[
+        {**options, "dtype": dtype, "index_dtype": index_dtype}
+        for options in TOGETHER
+        for dtype in ("bfloat16", "float32")
+        for index_dtype in ("int32", "int64")
+    ],
+)
+def together(subject: Implementation, **c: Any) -> str | None:
+    """Options, 3-D strided indices, a strided gradient, and more rows and lookups than one tile holds, all at once."""
+    strides = {"index_strides": "every second column", "gradient_strides": "dimensions reversed"}
+    return lookup(subject, V=250, D=16, shape=(4, 5, 12), distribution="zipf", integers=True, **strides, **c)
+
+
+@feature(
+    "dense-gradient", "hot-row", "bound", cases=({"N": 5_000}, {"N": 40_000}, {"N": 300, "scale_grad_by_freq": True})
+)
 def hot_row(subject: Implementation, N: int, **c: Any) -> str | None:
-    """Tens of thousands of lookups of one row are summed as any others are."""
-    return lookup(subject, V=3, D=1, shape=(N,), distribution="hot", **c)
+    """Tens of thousands of lookups of one row are all summed, and counted."""
+    return lookup(subject, V=3, D=1, shape=(N,), distribution="hot", integers=True, **c)
 
 
-@feature("dense-gradient", "all-padding", claim="bound", cases=product(dtype=WIDE, N=(1, 40)))
+@feature("dense-gradient", "all-padding", cases=product(dtype=WIDE, N=(1, 40)))
 def all_padding(subject: Implementation, N: int, **c: Any) -> str | None:
     """A batch of padding alone has a gradient of zeros."""
     return lookup(subject, V=8, padding_idx=4, distribution="hot", shape=(N,), **c)
 
 
-@gradient_feature("gradient-strides", claim="bound", cases=product(gradient_strides=STRIDES, dims=(1, 2, 3)))
+@gradient_feature(
+    "gradient-strides",
+    claim="bound",
+    cases=(*product(gradient_strides=STRIDES, dims=(1, 2, 3)), *product(gradient_strides=STRIDES, D=(16,), dims=(2,))),
+)
 def gradient_strides(subject: Implementation, dims: int, **c: Any) -> str | None:
     """The gradient of the output is read by any strides, those of 0 that sum() and expand make included."""
     return lookup(subject, shape=(4, 3, 2)[:dims], **c)
@@ -146,15 +181,21 @@ def nan_spreads_no_further(subject: Implementation, value: str, sparse: bool) ->
 
 
 @gradient_feature("thousand-ones", deviation=6, cases=product(dtype=(*NARROW, *WIDE)))
-def thousand_ones(subject: Implementation, dtype: str, sparse: bool) -> str | None:
+def thousand_ones(subject: Implementation, dtype: str, sparse: bool) -> None:
     """A thousand gradients of one are summed to a thousand, in 16 bits too."""
-    return lookup(
-        subject, V=3, D=2, shape=(1000,), distribution="hot", integers=True, gradient_strides="one number expanded",
-        dtype=dtype, sparse=sparse, seed=3,
-    )  # fmt: skip
+    indices = torch.ones(1000, dtype=torch.int64, device=subject.device)
+
+    def gradient(call: Callable[..., torch.Tensor]) -> Any:
+        weight = torch.zeros(3, 2, device=subject.device, dtype=dtype_of(dtype), requires_grad=True)
+        out = call(indices, weight, sparse=sparse)
+        return numpy_of(torch.autograd.grad(out, weight, torch.ones_like(out))[0])
+
+    found = gradient(subject.call)
+    as_stock(found[1, 0] != 1000 and (found == gradient(F.embedding)).all(), f"the sum is {found[1, 0]:g}")
+    require(found.tolist() == [[0, 0], [1000, 1000], [0, 0]], f"gradient: {found.tolist()}")
 
 
-@gradient_feature("backward-of-sum", claim="bound", cases=product(dtype=WIDE))
+@gradient_feature("backward-of-sum", cases=product(dtype=WIDE))
 def backward_of_sum(subject: Implementation, dtype: str, sparse: bool) -> None:
     """.sum().backward(), whose gradient is one number expanded, adds up to counts in .grad."""
     weight = torch.nn.Parameter(torch.randn(6, 5, device=subject.device, dtype=dtype_of(dtype)))

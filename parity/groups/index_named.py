@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ..cases import dtype_of, feature, product
-from ..compare import as_stock, describe, raised, require, same_bits
+from ..compare import as_stock, describe, require, same_bits
 from ..inputs import LAYOUTS
 from ..subject import Implementation
-from .index_range import LEAST, MOST, RANGE, V, full, is_stocks, stock_error, unchanged
+from .index_range import LEAST, MOST, RANGE, V, full, is_stocks, many, refused, stock_error, unchanged
 
 
 def named(
@@ -24,7 +24,7 @@ def named(
     options: dict[str, Any],
 ) -> str:
     """The message, which must have the value at this position, the position and the number of rows, as numbers."""
-    error = raised(lambda: call(indices, weight))
+    error = refused(lambda: call(indices, weight))
     text = str(error)
     as_stock(is_stocks(error, stock_error(indices, weight, options)[0]), f"says {text!r}, and not which index")
     require(isinstance(error, IndexError), f"raised {describe(error)}, should be an IndexError")
@@ -45,6 +45,8 @@ WHERE: dict[str, tuple[Callable[[], Tensor], tuple[int, ...]]] = {
     "every second": (lambda: torch.tensor([1, 90, 2, 91, 77, 3])[::2], (2,)),
     "offset int32": (lambda: torch.tensor([90, 1, 2, 3, 78], dtype=torch.int32)[1:], (3,)),
     "expanded": (lambda: torch.tensor([[1], [90]]).expand(2, 3), (1, 0)),
+    "1-D far": (lambda: many("cpu", (1000,), 700, 90), (700,)),
+    "2-D far": (lambda: many("cpu", (30, 40), 700, 90), (17, 20)),
 }
 
 

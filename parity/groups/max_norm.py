@@ -1,26 +1,41 @@
 """max_norm: what it does to the table and to the output."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
+from .. import oracle
 from ..cases import dtype_of, feature, product
-from ..compare import require, same, same_bits, same_error
-from ..configuration import lookup
+from ..compare import numpy_of, require, same, same_bits, same_error, within
+from ..configuration import Configuration, check, lookup, make_inputs
 from ..inputs import DISTRIBUTIONS, LAYOUTS
 from ..subject import Implementation, Missing
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 NORMS = (2.0, 1.0, 3.0, 0.5, 2.5, -1.0, 0.0, math.inf, -math.inf)
-# A max_norm between the norms of the default table's rows, for each norm.
-MIDDLE = {2.0: 2.5, 1.0: 4.5, 3.0: 2.1, 0.5: 20.0, 2.5: 2.3, -1.0: 0.06, 0.0: 4.5, math.inf: 1.9, -math.inf: 0.2}
+OTHER_NORMS = (0.25, 1.5, 7.0, -0.5, -2.0)
 
 
-@feature("max_norm", "values", "bound", cases=product(norm_type=NORMS, dtype=FLOATS), deviation=7)
+def middle(c: Configuration) -> float:
+    """A max_norm that about half of the rows of a configuration's table are over."""
+    norms = oracle.norms(numpy_of(make_inputs(c, "cpu").weight), c.norm_type)
+    return float(np.sort(norms)[c.V // 2 - 1 : c.V // 2 + 1].mean()) if c.norm_type else c.D - 0.5
+
+
+@feature(
+    "max_norm",
+    "values",
+    "bound",
+    deviation=7,
+    cases=(*product(norm_type=NORMS, dtype=FLOATS), *product(norm_type=OTHER_NORMS, dtype=FLOATS[2:])),
+)
 def values(subject: Implementation, norm_type: float, dtype: str) -> str | None:
     """Rows looked up whose p-norm is over max_norm become row * max_norm / (norm + 1e-7), for every p; others stay."""
-    return lookup(subject, what="output", norm_type=norm_type, dtype=dtype, max_norm=MIDDLE[norm_type], padding_idx=2)
+    c = Configuration(norm_type=norm_type, dtype=dtype, padding_idx=2, distribution="uniform")
+    return check(subject, replace(c, max_norm=middle(c)), "output")
 
 
 @feature("max_norm", "distributions", "bound", cases=product(distribution=DISTRIBUTIONS))
@@ -36,6 +51,41 @@ def row_lengths(subject: Implementation, D: int, norm_type: float) -> str | None
     """Rows have any length, whatever a kernel's tile."""
     norm = {2.0: 1.2 * D**0.5, math.inf: 2.0, -math.inf: 0.5 / D}[norm_type]
     return lookup(subject, what="output", D=D, shape=(7,), max_norm=norm, norm_type=norm_type, dtype="float64")
+
+
+@feature(
+    "max_norm",
+    "together",
+    "bound",
+    cases=product(dtype=FLOATS, norm_type=(2.0, 1.0), index_dtype=("int32", "int64")),
+)
+def together(subject: Implementation, **c: Any) -> str | None:
+    """A strided table of many rows, 3-D strided indices, row lengths and types, all at once."""
+    strides = {"index_strides": "every second column", "weight_strides": "padded rows"}
+    c["max_norm"] = {2.0: 5.0, 1.0: 16.0}[c["norm_type"]]
+    return lookup(subject, what="output", V=250, D=16, shape=(4, 5, 12), **strides, **c)
+
+
+@feature("max_norm", "epsilon", "bound", cases=product(dtype=FLOATS[2:]))
+def epsilon(subject: Implementation, dtype: str) -> None:
+    """The divisor is the norm and 1e-7, which shows where norms are small."""
+    weight = torch.tensor([[3e-6, 4e-6]], dtype=dtype_of(dtype), device=subject.device)
+    subject.call(torch.tensor([0], device=subject.device), weight, max_norm=2.5e-6)
+    wanted = torch.tensor([[3e-6, 4e-6]], dtype=torch.float64) * (2.5e-6 / (5e-6 + 1e-7))
+    within(numpy_of(weight), numpy_of(wanted), 1e-6 * numpy_of(wanted), "row")
+
+
+@feature(
+    "max_norm", "special-rows-other-norms", cases=product(norm_type=(0.0, 0.5, 2.5, -1.0, -math.inf), dtype=FLOATS[2:])
+)
+def special_rows_other_norms(subject: Implementation, norm_type: float, dtype: str) -> None:
+    """Rows with NaN, zeros and infinities have the norm that arithmetic gives them, for other norms too."""
+    nan, inf = math.nan, math.inf
+    rows = [[nan, 9.0, 1.0], [0.0, -0.0, 0.0], [inf, 2.0, -3.0], [2.0, -inf, inf], [0.0, 5.0, 7.0]]
+    weight = torch.tensor(rows, dtype=dtype_of(dtype), device=subject.device)
+    expected = oracle.renorm(numpy_of(weight), np.arange(5), 1.5, norm_type, dtype)
+    subject.call(torch.arange(5, device=subject.device), weight, max_norm=1.5, norm_type=norm_type)
+    within(numpy_of(weight), expected.value, expected.bound, "table")
 
 
 @feature("max_norm", "strided-table", "bound", cases=product(weight_strides=tuple(LAYOUTS)[1:]), deviation=7)

@@ -11,6 +11,7 @@ from ..compare import as_stock, numpy_of, same, same_bits, within
 from ..small import PADDING, check_gradient, expected, gradient, indices, lookup_of, table
 from ..subject import Implementation
 from ..training import STOCK
+from .double_backward import SCALING
 
 OPTIONS: tuple[Parameters, ...] = ({}, {"padding_idx": PADDING}, {"scale_grad_by_freq": True})
 PADDED = {"over": "both", "padding_idx": PADDING}
@@ -105,13 +106,14 @@ def sparse_func_grad(subject: Implementation) -> None:
     check_gradient(found, expected(looked_up, grad_output))
 
 
-@feature("transforms", "jvp", cases=(*OPTIONS, {"max_norm": 100.0}))
+@feature("transforms", "jvp", cases=(*OPTIONS, {"max_norm": SCALING}))
 def tangents(subject: Implementation, **options: Any) -> None:
-    """torch.func.jvp looks the tangent up, padding row and all."""
+    """torch.func.jvp looks the tangent up, padding row and all, and not scaled where max_norm scales the table."""
     looked_up, weight = indices(subject.device), table(subject.device).detach()
-    tangent, lookup = table(subject.device).detach(), lookup_of(subject, **options)
+    tangent, before, lookup = table(subject.device).detach(), weight.clone(), lookup_of(subject, **options)
     out, found, *_ = jvp(lambda w: lookup(looked_up, w), (weight,), (tangent,))
     same_bits(out, weight[looked_up], "output")
+    same(not torch.equal(weight, before), "max_norm" in options, "rows were scaled")
     same_bits(found, tangent[looked_up], "tangent")
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.utils import parametrize
+from torch.nn.utils._per_sample_grad import call_for_per_sample_grads
 from torch.utils.checkpoint import checkpoint
 
 from ..cases import dtype_of, feature, product
@@ -53,6 +54,21 @@ def parametrization(subject: Implementation, sparse: bool) -> None:
     same_bits(out, source[looked_up] / 2, "output")
     out.backward(grad_output)
     check_gradient(source.grad, expected(looked_up, grad_output) / 2)
+
+
+@feature("transforms", "per-sample-hook")
+def per_sample_hook(subject: Implementation) -> None:
+    """torch's call_for_per_sample_grads, which replaces nn.functional.embedding alone, finds the gradient of every
+    sample; it knows neither padding nor scale_grad_by_freq."""
+    _ = subject.cls  # Missing without one
+    lookup, looked_up, grad_output = (
+        module(subject, table(subject.device)),
+        indices(subject.device),
+        gradient(subject.device),
+    )
+    call_for_per_sample_grads(lookup)(looked_up).backward(grad_output)
+    wanted = [expected(i, g) for i, g in zip(looked_up, grad_output, strict=True)]
+    check_gradient(lookup.weight.grad_sample, torch.stack(wanted))
 
 
 @feature("transforms", "autocast", cases=product(dtype=("float32", "bfloat16"), sparse=(False, True)))
