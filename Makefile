@@ -37,12 +37,12 @@ demo: $(READY)
 # The kernels natively where there is a GPU, in the interpreter elsewhere; then the CPU's reference.
 test: $(READY)
 	@if $(RUN) -c 'import torch, sys; sys.exit(not torch.cuda.is_available())'; then \
-	  echo '== kernels, on the GPU'; $(RUN) -m pytest; \
+	  echo '== kernels, on the GPU'; $(RUN) -m pytest -n 8; \
 	else \
-	  echo '== kernels, in the interpreter'; TRITON_INTERPRET=1 $(RUN) -m pytest; \
+	  echo '== kernels, in the interpreter'; TRITON_INTERPRET=1 $(RUN) -m pytest -n auto; \
 	fi
 	@echo '== torch reference, on the CPU'
-	@CUDA_VISIBLE_DEVICES= TRITON_INTERPRET=0 $(RUN) -m pytest
+	@CUDA_VISIBLE_DEVICES= TRITON_INTERPRET=0 $(RUN) -m pytest -n auto
 
 # Liger's kernels need Triton, which runs on a CPU in its interpreter; peers fail, and that is what is to be seen.
 parity: $(READY)

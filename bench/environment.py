@@ -31,7 +31,7 @@ def environment(device: str) -> dict[str, Any]:
 
 def _module() -> list[str]:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return [spec.name] if spec else []
+    return [spec.name.removesuffix(".__main__")] if spec else []
 
 
 def _output(*command: str) -> str | None:

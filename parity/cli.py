@@ -18,7 +18,7 @@ from .cases import Case
 from .checks import check_device, check_file, chosen_cases, needing_hypothesis, number_of_random
 from .documents import Data, failures, feature_data, plain, read_json, shortcomings, strict, write_json
 from .judge import Result
-from .peers import PEERS
+from .peers import what
 from .process import Setup, UsageError
 from .runner import RANDOM, run, run_fuzz
 
@@ -133,9 +133,8 @@ def column(setup: Setup, cases: list[Case], args: argparse.Namespace, stop: thre
     fuzzed = random_configurations(setup, args, stop) if args.fuzz and not stop.is_set() else None
     if fuzzed:
         results += fuzzed.pop("results")
-    what = PEERS[spec][0] if spec in PEERS else ""
     rows = [r.data() for r in results]
-    return {"name": spec, "what": what, "spec": spec, "seconds": seconds, "fuzz": fuzzed, "results": rows}
+    return {"name": spec, "what": what(spec), "spec": spec, "seconds": seconds, "fuzz": fuzzed, "results": rows}
 
 
 def random_configurations(setup: Setup, args: argparse.Namespace, stop: threading.Event) -> Data:

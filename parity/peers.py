@@ -1,6 +1,7 @@
 """The implementations that have a name here, and how any other is found."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -70,6 +71,13 @@ PEERS: dict[str, tuple[str, Callable[[], Any], Callable[..., Tensor] | None, fro
     "liger": ("Liger-Kernel's experimental LigerEmbedding", _liger, None, NONE),
     "index_add": ("weight[input], index_add_ backward, by hand", lambda: IndexAdd, index_add, NONE),
 }
+
+
+def what(spec: str) -> str:
+    """What a name of PEERS stands for, in words."""
+    if spec not in PEERS:
+        return ""
+    return PEERS[spec][0] + (f" {version('liger-kernel')}" if spec == "liger" else "")
 
 
 def find(spec: str, device: str = "cpu") -> Implementation:

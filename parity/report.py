@@ -185,7 +185,9 @@ def write(data: Data, path: Path) -> None:
         "title": escape(data["title"]),
         "command": escape(data["command"], quote=False),
         "count": len({result["case"] for column in columns for result in column["results"]}),
-        "environment": _terms({escape(name): _told(value) for name, value in data["environment"].items()}),
+        "environment": _terms(
+            {escape(name): _told(value) for name, value in data["environment"].items() if name != "command"}
+        ),
         "summary": _summary(data),
         "outcomes": _terms({_mark(outcome): says for outcome, says in OUTCOMES.items()}),
         "tags": _terms({_span("tag", tag): says for tag, says in TAGS.items()}),

@@ -17,6 +17,7 @@ from tembed.parity.subject import Implementation, Missing
 
 # those that only a GPU can hold take its whole memory: the command runs them, one at a time
 CASES = {name: case for name, case in all_cases().items() if case.feature.group != "device"}
+elsewhere = pytest.mark.skipif(kernels.interpreted(), reason="runs no kernels: the other lane has it")
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -28,7 +29,7 @@ def test_tembed(case: Case, device: str) -> None:
     assert (result.outcome, result.message) == ("pass", "") or (result.outcome == "as stock" and not promised)
 
 
-@pytest.mark.skipif(kernels.interpreted(), reason="stock does not run on the kernels: the other lane has it")
+@elsewhere
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_stock(case: Case, device: str) -> None:
     """A case that stock fails, otherwise than on purpose, is a wrong case."""
@@ -38,6 +39,7 @@ def test_stock(case: Case, device: str) -> None:
     assert result.outcome in ("pass", "as stock"), result.message
 
 
+@elsewhere
 @pytest.mark.parametrize("name", broken.BROKEN)
 def test_finds_what_is_broken(name: str, device: str) -> None:
     subject = Implementation(name, None, getattr(broken, name), device)

@@ -104,8 +104,11 @@ def _register_fake_device() -> None:
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
     _setup_privateuseone_for_python_backend(FAKE_DEVICE)
+    module = torch.get_device_module(FAKE_DEVICE)
     # what launchers enter, to make a device current
-    torch.get_device_module(FAKE_DEVICE).device = lambda device: nullcontext()
+    module.device = lambda device: nullcontext()
+    # what torch asks every device for, checkpoints of a CPU's included
+    module.get_amp_supported_dtype = lambda: []
 
 
 def on_fake_device(call: Callable[..., Result], *args: Any, **kwargs: Any) -> tuple[Result, list[Launched]]:
