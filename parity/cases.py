@@ -153,10 +153,10 @@ def all_cases() -> dict[str, Case]:
 
 
 def select(group: str | None = None, pattern: str | None = None) -> list[Case]:
-    """The cases of a group whose names match a pattern of the shell's kind; a name without wildcards matches itself."""
+    """The cases of a group whose names match a pattern of the shell's kind; a feature's name stands for its cases."""
     return [
         case
         for name, case in all_cases().items()
         if (group is None or case.feature.group == group)
-        and (pattern is None or name == pattern or fnmatchcase(name, pattern))
+        and (pattern is None or name == pattern or name.startswith(f"{pattern}/") or fnmatchcase(name, pattern))
     ]

@@ -7,7 +7,7 @@ from typing import Any
 import hypothesis
 from hypothesis import strategies as st
 
-from .cases import Case, Feature, select
+from .cases import Case, Feature, all_cases
 from .compare import describe
 from .configuration import STRIDES, Configuration, check
 from .inputs import DISTRIBUTIONS, LAYOUTS
@@ -67,10 +67,9 @@ def find(name: str) -> Case:
     """The case of a name: a declared one, or "fuzz/" and a configuration in JSON; ValueError if there is none."""
     if name.startswith("fuzz/"):
         return case_of(json.loads(name.removeprefix("fuzz/")))
-    found = select(pattern=name)
-    if len(found) != 1:
+    if name not in all_cases():
         raise ValueError(f"no case is called {name!r}")
-    return found[0]
+    return all_cases()[name]
 
 
 def explore(

@@ -103,11 +103,11 @@ def outcome(document: Data, args: argparse.Namespace) -> None:
         name, bad = column["name"], failures(column)
         if column.get("fuzz") and not column.get("earlier"):
             print(random_configurations(name, column["fuzz"], bad))
-        for result in bad[:SHOWN]:
+        for result in telling(bad)[:SHOWN]:
             again = repeat(column, result["case"], args)
             print(f"{result['outcome'].upper()}  {result['case']}\n    {result['message']}\n    {again}")
         if len(bad) > SHOWN:
-            print(f"… and {len(bad) - SHOWN} more of {name}")
+            print(f"… and {len(bad) - SHOWN} more of {name}: --report and --json have all")
         for text in [] if document["interrupted"] else shortcomings(column):
             print(f"{name}: {text}")
     if any(column["results"] for column in document["implementations"]):
@@ -116,13 +116,23 @@ def outcome(document: Data, args: argparse.Namespace) -> None:
         print("\ninterrupted: this is what there was by then")
 
 
+def telling(bad: list[Data]) -> list[Data]:
+    """The failures, first one of each group, then one of each feature, then the others."""
+    groups = {result["group"]: i for i, result in reversed([*enumerate(bad)])}
+    features = {(result["group"], result["feature"]): i for i, result in reversed([*enumerate(bad)])}
+    order = dict.fromkeys([*sorted(groups.values()), *sorted(features.values()), *range(len(bad))])
+    return [bad[i] for i in order]
+
+
 def random_configurations(name: str, fuzz: Data, bad: list[Data]) -> str:
     """A sentence on how many ran."""
     seeds = [*map(int, fuzz["seeds"])]
     of_seeds = f" of seeds {seeds[0]} to {seeds[-1]}" if seeds else ""
     failed = sum(result["group"] == "fuzz" for result in bad)
     missing = f"{fuzz['missing']} needed what it does not offer, " if fuzz["missing"] else ""
-    return f"{name}: {fuzz['ran']} random configurations{of_seeds} in {fuzz['seconds']:g} s, {missing}{failed} failed"
+    ended = "; a seed ends at its first failure" if failed else ""
+    ran = f"{fuzz['ran']} of {fuzz['asked']} random configurations"
+    return f"{name}: {ran}{of_seeds} in {fuzz['seconds']:g} s, {missing}{failed} failed{ended}"
 
 
 def repeat(column: Data, case: str, args: argparse.Namespace) -> str:

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tembed import kernels, parity
-from tembed.parity import cli, documents, peers, printing
+from tembed.parity import cli, documents, fuzz, peers, printing
 from tembed.parity.cases import all_cases, select
 from tembed.parity.process import Setup
 from tembed.parity.runner import Batch, failure_of, run, run_fuzz
@@ -193,6 +193,18 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_feature_stands_for_its_cases_and_a_case_for_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    assert command("list", "--case", "dense-gradient/undefined-gradient") == 0
+    assert "4 cases of 1 features" in capfd.readouterr().out
+    assert fuzz.find("dense-gradient/undefined-gradient").name == "dense-gradient/undefined-gradient"
+
+
+def test_failures_of_other_groups_and_features_are_shown_first() -> None:
+    names = [("api", "a"), ("api", "a"), ("api", "b"), ("forward", "c"), ("forward", "c")]
+    bad = [{"group": group, "feature": feature, "case": str(i)} for i, (group, feature) in enumerate(names)]
+    assert [result["case"] for result in printing.telling(bad)] == ["0", "3", "2", "1", "4"]
 
 
 def test_list_names_every_case_in_strict_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
