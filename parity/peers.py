@@ -93,7 +93,7 @@ def find(spec: str, device: str = "cpu") -> Implementation:
     """
     if spec in PEERS:
         _, module, function, deviations = PEERS[spec]
-        return Implementation(spec, module(), function, device, deviations, spec)
+        return Implementation(spec, module(), function, device, deviations)
     parts = [part for part in spec.split(",") if part]
     found = [load(part) for part in parts if part not in PEERS]
     classes: list[Any] = [x for x in found if isinstance(x, type)]
@@ -106,4 +106,4 @@ def find(spec: str, device: str = "cpu") -> Implementation:
     if len(classes) > 1 or len(functions) > 1 or not all(map(callable, (*classes, *functions))):
         raise ValueError(f"{spec!r}: one class and one function at most")
     cls, function = (next(iter(x), None) for x in (classes, functions))
-    return Implementation(spec, cls, function, device, spec=spec)
+    return Implementation(spec, cls, function, device)

@@ -5,7 +5,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -54,7 +54,6 @@ class Implementation:
     functional: Callable[..., Tensor] | None = None
     device: str = "cpu"
     deviations: frozenset[int] = frozenset()
-    spec: str = field(default="", compare=False)
 
     def call(self, input: Any, weight: Any, **options: Any) -> Tensor:
         """The lookup through the function, or through a module that is given this weight."""

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import tembed
+from tembed.parity import peers
 from tembed.parity.cases import Case, select
-from tembed.parity.subject import Implementation
 
 # On an accelerator these hold in this mode only, so that the parity suite asks CPU tables alone.
 CASES = [case for case in select("errors") if case.feature.needs == "cpu"]
@@ -24,9 +24,10 @@ def test_cases_are_those_about_indices() -> None:
     assert {"index-range", "index-named", "index-changes-nothing", "first-fault-cpu", "no-rows"} <= features
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="on a CPU test_parity.py has run them")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_immediate_mode_raises_on_every_device(case: Case, device: str) -> None:
-    case.run(Implementation("tembed", tembed.Embedding, tembed.embedding, device, deviations=True))
+    case.run(peers.find("tembed", device))
 
 
 @pytest.mark.parametrize("max_norm", [None, 1.0])

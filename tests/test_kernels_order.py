@@ -5,6 +5,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from planted import renorm_in_place_kernel
 
 from tembed import kernels
 from tembed.parity.instruments.order import interleaved_programs, reversed_programs, shuffled_programs
@@ -16,16 +17,6 @@ ORDERS = {
     "interleaved": lambda: interleaved_programs(3, torn=False),
     "torn": lambda: interleaved_programs(3),
 }
-
-
-@triton.jit
-def renorm_in_place_kernel(weight_ptr, indices_ptr, D: tl.constexpr):
-    """max_norm in one launch: wrong, lookups of one row read what others write."""
-    row = tl.load(indices_ptr + tl.program_id(0))
-    d = tl.arange(0, D)
-    x = tl.load(weight_ptr + row * D + d)
-    norm = tl.sqrt(tl.sum(x * x, axis=0))
-    tl.store(weight_ptr + row * D + d, tl.where(norm > 1, x / norm, x))
 
 
 @triton.jit

@@ -6,6 +6,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from planted import renorm_in_place_kernel
 
 from tembed import kernels, ops
 from tembed.parity.instruments.hook import observed
@@ -13,16 +14,6 @@ from tembed.parity.instruments.order import interleaved_programs
 from tembed.parity.instruments.races import Race, Races
 
 pytestmark = pytest.mark.skipif(not kernels.interpreted(), reason="needs Triton's interpreter")
-
-
-@triton.jit
-def renorm_in_place_kernel(weight_ptr, indices_ptr, D: tl.constexpr):
-    """max_norm in one launch: wrong, lookups of one row read what others write."""
-    row = tl.load(indices_ptr + tl.program_id(0))
-    d = tl.arange(0, D)
-    x = tl.load(weight_ptr + row * D + d)
-    norm = tl.sqrt(tl.sum(x * x, axis=0))
-    tl.store(weight_ptr + row * D + d, tl.where(norm > 1, x / norm, x))
 
 
 @triton.jit

@@ -11,6 +11,7 @@ from ..compare import same, same_bits
 from ..configuration import lookup
 from ..subject import Implementation, offered, wanted
 from .constructor import OPTIONS
+from .from_pretrained import check_effect
 
 
 @feature("api", "forward-argument")
@@ -67,12 +68,7 @@ def options_changed(subject: Implementation, option: str) -> None:
     module.weight.data.fill_(8.0)
     setattr(module, option, EFFECTIVE[option])
     out = module(torch.tensor([1, 1, 3], device=subject.device))
-    out.sum().backward()
-    rows = {"padding_idx": [0.0, 0.0, 0.0, 4.0], "scale_grad_by_freq": [0.0, 4.0, 0.0, 4.0]}
-    same(module.weight.grad.is_sparse, option == "sparse", "sparseness of the gradient")
-    found = module.weight.grad.to_dense().sum(1).tolist()
-    same(found, rows.get(option, [0.0, 8.0, 0.0, 4.0]), "gradient of the rows")
-    same(round(out[0].norm().item()), 2 if "norm" in option else 16, "norm of a row looked up")
+    check_effect(module, out, option)
 
 
 # The 1-norm of every row of 16 is over 5, the 2-norm of some only.
