@@ -4,11 +4,11 @@ import torch
 import triton
 import triton.language as tl
 
-from .launch import LANES, on_device_of
+from .launch import LANES, TOO_LARGE, Launch, folded, key_of, on_device_of
 from .tiles import pick_tile
 
 
-@triton.jit(do_not_specialize=["V", "N", "skip"])
+@triton.jit(do_not_specialize=["V", "N", "skip"], do_not_specialize_on_alignment=["indices_ptr"])
 def gather_rows_kernel(
     weight_ptr,  # [V, D], any strides
     indices_ptr,  # [N]
@@ -24,13 +24,15 @@ def gather_rows_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """Grid (N / BLOCK_N, D / BLOCK_D). A program owns one tile of `out` and writes nothing else.
+    """Grid (N / BLOCK_N * D / BLOCK_D), the tiles of a row side by side. A program owns one tile of `out`.
 
     PACKED: rows lie D apart, a constant from which the compiler proves wide accesses where D allows them.
     Rows of indices outside [0, V), and of the index `skip`, are zeros; nothing is read for them.
     """
-    n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
-    d = tl.program_id(1).to(tl.int64) * BLOCK_D + tl.arange(0, BLOCK_D)
+    TILES: tl.constexpr = (D + BLOCK_D - 1) // BLOCK_D
+    program = tl.program_id(0)
+    n = (program // TILES).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
+    d = (program % TILES).to(tl.int64) * BLOCK_D + tl.arange(0, BLOCK_D)
     mask_n = n < N
     index = tl.load(indices_ptr + n * stride_indices_n, mask=mask_n, other=-1).to(tl.int64)
     inside = mask_n & (index >= 0) & (index < V) & (index != skip)
@@ -38,33 +40,29 @@ def gather_rows_kernel(
     row_stride = D if PACKED else stride_weight_v
     source = weight_ptr + index[:, None] * row_stride + d[None, :] * stride_weight_d
     row = tl.load(source, mask=inside[:, None] & mask_d, other=0)
-    tl.store(out_ptr + n[:, None] * D + d[None, :], row, mask=mask_n[:, None] & mask_d)
+    # streaming: the output is written once, the table's rows are what may be read again
+    tl.store(out_ptr + n[:, None] * D + d[None, :], row, mask=mask_n[:, None] & mask_d, cache_modifier=".cs")
+
+
+launch_gather_rows = Launch(gather_rows_kernel)
 
 
 def gather_rows(weight: torch.Tensor, indices: torch.Tensor, out: torch.Tensor, skip: int = -1) -> None:
-    """Fills out [N, D] with the rows of weight [V, D] at indices [N]; zeros for a bad index and for `skip`.
+    """Fills out [..., D] with the rows of weight [V, D] at indices [...]; zeros for a bad index and for `skip`.
 
-    Any dtype of 1, 2, 4 or 8 bytes that Triton can address; other dtypes come viewed as integers.
+    Any dtype of 1, 2, 4 or 8 bytes that Triton can address; other dtypes come viewed as integers. `out` is contiguous.
+    Indices whose strides fold into one are read in place.
     """
-    N, D = out.shape
+    V, D = weight.shape
+    N = indices.numel()
     if N == 0 or D == 0:
         return
+    indices, stride = folded(indices)
+    strides = (*weight.stride(), stride)
+    plain = strides == (D, 1, 1) and V < TOO_LARGE and N < TOO_LARGE
+    key = key_of(D, weight, indices, out) if plain else None
     tile = pick_tile("gather", D, out.element_size(), LANES)
-    grid = (triton.cdiv(N, tile.rows), triton.cdiv(D, tile.columns))
+    constants = D, strides[0] == D, tile.rows, tile.columns
+    grid = -(-N // tile.rows) * -(-D // tile.columns)
     with on_device_of(out):
-        gather_rows_kernel[grid](
-            weight,
-            indices,
-            out,
-            weight.shape[0],
-            N,
-            weight.stride(0),
-            weight.stride(1),
-            indices.stride(0),
-            skip,
-            D=D,
-            PACKED=weight.stride(0) == D,
-            BLOCK_N=tile.rows,
-            BLOCK_D=tile.columns,
-            num_warps=tile.num_warps,
-        )
+        launch_gather_rows(key, grid, tile.num_warps, weight, indices, out, V, N, *strides, skip, *constants)

@@ -1,25 +1,94 @@
-"""What every launcher needs: the device to launch on, and the type to accumulate in."""
+"""What every launcher needs: the device to launch on, the type to accumulate in, and launches that cost little."""
 
 import threading
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import triton.language as tl
+from triton.compiler import CompiledKernel
+from triton.runtime.jit import JITFunction
 
 # The interpreter patches Triton's language while it runs, for the whole process: one launch at a time.
 INTERPRETER = threading.RLock()
+ON_AMD = torch.version.hip is not None
 # Threads that run in step: wavefronts of 64 on AMD's data-center chips, warps of 32 elsewhere.
-LANES = 64 if torch.version.hip else 32
+LANES = 64 if ON_AMD else 32
+# Sizes and strides from here on make other kernels: their arguments have 64 bits.
+TOO_LARGE = 1 << 31
+# Pointers to other than whole 16 bytes make other kernels too.
+ALIGNMENT = 16
+
+HERE: AbstractContextManager[Any] = nullcontext()
+TRITONS_RUN = JITFunction.run
 
 
 def on_device_of(tensor: torch.Tensor) -> AbstractContextManager[Any]:
     """Makes the tensor's device current: Triton launches on the current one."""
-    if tensor.device.type == "cpu":
+    index = tensor.get_device()
+    if index < 0:
         return INTERPRETER
-    return torch.get_device_module(tensor.device.type).device(tensor.device)
+    if index == torch.accelerator.current_device_index():
+        return HERE
+    return torch.get_device_module(tensor.device.type).device(index)
+
+
+def folded(indices: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Indices that lie one stride apart, and that stride; a copy where theirs do not fold."""
+    if indices.is_contiguous():
+        return indices, 1
+    indices = indices.reshape(-1)
+    return indices, indices.stride(0)
 
 
 def accumulator(dtype: torch.dtype) -> tuple[torch.dtype, tl.dtype]:
     """The type that sums and norms of `dtype` are taken in, as torch and as Triton name it."""
     return (torch.float64, tl.float64) if dtype == torch.float64 else (torch.float32, tl.float32)
+
+
+def key_of(D: int, weight: torch.Tensor, indices: torch.Tensor, *written: torch.Tensor) -> tuple[Any, ...] | None:
+    """All that Triton would specialize a lookup's kernel for, where sizes have 32 bits and all is contiguous.
+
+    None on AMD, where a kernel depends on the size of buffers besides; and while a method in place of Triton's own
+    watches launches, which a kept kernel would go past.
+    """
+    if JITFunction.run is not TRITONS_RUN or ON_AMD:
+        return None
+    addresses = weight.data_ptr()
+    for tensor in written:
+        addresses |= tensor.data_ptr()
+    return D, weight.dtype, indices.dtype, addresses % ALIGNMENT == 0, weight.get_device()
+
+
+class Launch:
+    """Launches one kernel, and keeps what Triton compiled for it by a key.
+
+    Triton binds, inspects and specializes every argument of every launch, which takes the host longer than the launch
+    itself. A launcher that can tell by a few facts which of the compiled kernels its arguments lead to gives these as
+    the key, and the kernel kept for them is called by its own launch method.
+    """
+
+    MOST = 1024  # kernels kept; more than a program has kinds of tables
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel = kernel
+        self._kept: dict[tuple[Any, ...], tuple[CompiledKernel, int, Any]] = {}
+
+    def __call__(self, key: tuple[Any, ...] | None, grid: int, num_warps: int, *args: Any) -> None:
+        """Launches `grid` programs; args are all arguments of the kernel in their order, constants included."""
+        if key is None:
+            self.kernel[grid, 1, 1](*args, num_warps=num_warps)
+            return
+        kept = self._kept.get(key)
+        if kept is not None:
+            compiled, last, launch = kept
+            if last != grid:
+                launch = compiled[grid, 1, 1]
+                self._kept[key] = compiled, grid, launch
+            launch(*args)
+            return
+        compiled = self.kernel[grid, 1, 1](*args, num_warps=num_warps)
+        if isinstance(compiled, CompiledKernel):  # the interpreter has none
+            if len(self._kept) >= self.MOST:
+                self._kept.clear()
+            self._kept[key] = compiled, grid, compiled[grid, 1, 1]

@@ -1,8 +1,8 @@
-"""max_norm: rows whose norm is too large are scaled in the table, and looked up, in two launches.
+"""max_norm: rows looked up whose norm is too large are scaled, looked up, and put back, in two launches.
 
 The first launch only reads the table: every lookup of a row computes the same bits, duplicates
 included. The second writes them back: duplicates store identical bits, so their race is benign.
-No sort, no unique, and the table is read once.
+No sort, no unique; a row is read once, and stays in registers between its norm and its output.
 """
 
 import math
@@ -12,75 +12,33 @@ import triton
 import triton.language as tl
 
 from .gather import gather_rows
-from .launch import LANES, accumulator, on_device_of
-from .tiles import pick_tile
+from .launch import LANES, TOO_LARGE, Launch, accumulator, folded, key_of, on_device_of
+from .norms import NORMS, POWER, join_terms, norm_of_terms, norm_terms
+from .tiles import MOST_BLOCKS, pick_blocks, pick_row_tiles
 
-# The kinds of norm that kernels are built for.
-ZERO = tl.constexpr(0)
-ONE = tl.constexpr(1)
-TWO = tl.constexpr(2)
-INF = tl.constexpr(3)
-NEGATIVE_INF = tl.constexpr(4)
-POWER = tl.constexpr(5)
-NORMS = {0.0: ZERO, 1.0: ONE, 2.0: TWO, math.inf: INF, -math.inf: NEGATIVE_INF}
+# Targets that are no rows: of a lookup that was not over, and of the first in a block of which none was.
+KEPT = tl.constexpr(-1)
+NONE = tl.constexpr(-2)
 
 
 @triton.jit
-def _terms(x, p, NORM: tl.constexpr, ACC: tl.constexpr):
-    """What each element adds to the norm's sum (or takes to its maximum or minimum)."""
-    a = tl.abs(x)
-    if NORM == ZERO:
-        return (x != 0).to(ACC)
-    elif NORM == TWO:
-        return x * x
-    elif NORM == POWER:
-        # |x|^p; a zero gives 0 for p > 0 and inf for p < 0, by way of log2(0) = -inf
-        return tl.exp2(tl.log2(a) * p)
-    else:
-        return a
+def _load_rows(weight_ptr, base, inside, d, stride_weight_d, D: tl.constexpr):
+    mask = inside[:, None] & (d[None, :] < D)
+    return tl.load(weight_ptr + base[:, None] + d[None, :].to(tl.int64) * stride_weight_d, mask=mask, other=0), mask
 
 
 @triton.jit
-def _norm(weight_ptr, base, inside, p, stride_weight_d, D: tl.constexpr, NORM: tl.constexpr, ACC: tl.constexpr,
-          BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr):  # fmt: skip
-    """Norms of BLOCK_N rows, as torch.linalg.vector_norm defines them, in ACC."""
-    nothing = float("inf") if NORM == NEGATIVE_INF else 0.0
-    total = tl.full([BLOCK_N, BLOCK_D], nothing, ACC)
-    nans = tl.zeros([BLOCK_N, BLOCK_D], tl.int32)
-    for start in range(0, D, BLOCK_D):
-        d = start + tl.arange(0, BLOCK_D)
-        mask = inside[:, None] & (d[None, :] < D)
-        x = tl.load(weight_ptr + base[:, None] + d[None, :].to(tl.int64) * stride_weight_d, mask=mask, other=0).to(ACC)
-        term = tl.where(mask, _terms(x, p, NORM, ACC), nothing)
-        if NORM == INF:
-            total = tl.maximum(total, term)
-            nans |= (term != term).to(tl.int32)
-        elif NORM == NEGATIVE_INF:
-            total = tl.minimum(total, term)
-            nans |= (term != term).to(tl.int32)
-        else:
-            total += term
-    if NORM == INF:
-        norm = tl.max(total, axis=1)
-    elif NORM == NEGATIVE_INF:
-        norm = tl.min(total, axis=1)
-    else:
-        norm = tl.sum(total, axis=1)
-    if NORM == TWO:
-        # a bare root of float32 is approximate on NVIDIA
-        norm = tl.sqrt(norm) if tl.float64 == ACC else tl.sqrt_rn(norm)
-    if NORM == POWER:
-        norm = tl.exp2(tl.log2(norm) / p)
-    # maximum and minimum drop NaN, vector_norm does not
-    return tl.where(tl.max(nans, axis=1) > 0, float("nan"), norm)
+def _store_rows(out_ptr, x, n, mask_n, d, over, factor, D: tl.constexpr, ACC: tl.constexpr):
+    y = tl.where(over[:, None], (x.to(ACC) * factor[:, None]).to(x.dtype), x)
+    tl.store(out_ptr + n[:, None] * D + d[None, :], y, mask=mask_n[:, None] & (d[None, :] < D))
 
 
-@triton.jit(do_not_specialize=["V", "N"])
+@triton.jit(do_not_specialize=["V", "N"], do_not_specialize_on_alignment=["indices_ptr"])
 def renorm_rows_kernel(
     weight_ptr,  # [V, D], any strides
     indices_ptr,  # [N]
     out_ptr,  # [N, D], contiguous
-    over_ptr,  # [N], int8
+    targets_ptr,  # [N]
     V,
     N,
     stride_weight_v,
@@ -95,107 +53,128 @@ def renorm_rows_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """Grid (N / BLOCK_N). A program owns the rows of `out` and the flags `over` of BLOCK_N lookups.
+    """Grid (N / BLOCK_N). A program owns a block of lookups: their rows of `out`, their targets.
 
-    It reads the table and never writes it. As the CPU does, the norm and the factor are rounded to
-    the table's type, the quotient between them is taken in double. Bad indices give zeros, not over.
+    A target is the row of the table that has to be written, KEPT where it has not. If no row of the block has,
+    only its first target is written, and is NONE. The table is not written. As the CPU does, the norm and the
+    factor are rounded to the table's type, the quotient between them is taken in double. Bad indices give zeros.
+    Of a row longer than BLOCK_D, all but the beginning is read twice.
     """
-    n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
+    lane = tl.arange(0, BLOCK_N)
+    n = tl.program_id(0).to(tl.int64) * BLOCK_N + lane
     mask_n = n < N
     index = tl.load(indices_ptr + n * stride_indices_n, mask=mask_n, other=-1).to(tl.int64)
     inside = mask_n & (index >= 0) & (index < V)
     base = index * (D if PACKED else stride_weight_v)
 
-    element = weight_ptr.dtype.element_ty
     # in double on every path: the interpreter takes a bare Python number for float32 in comparisons
     limit = tl.zeros([1], tl.float64) + max_norm
     exponent = (tl.zeros([1], tl.float64) + p).to(ACC)
-    norm = _norm(weight_ptr, base, inside, exponent, stride_weight_d, D, NORM, ACC, BLOCK_N, BLOCK_D)
-    norm = norm.to(element).to(tl.float64)
+    d = tl.arange(0, BLOCK_D)
+    beginning, mask = _load_rows(weight_ptr, base, inside, d, stride_weight_d, D)
+    terms = norm_terms(beginning, mask, exponent, NORM, ACC)
+    for start in range(BLOCK_D, D, BLOCK_D):
+        x, mask = _load_rows(weight_ptr, base, inside, start + d, stride_weight_d, D)
+        terms = join_terms(terms, norm_terms(x, mask, exponent, NORM, ACC), NORM)
+    element = weight_ptr.dtype.element_ty
+    norm = norm_of_terms(terms, exponent, NORM, ACC).to(element).to(tl.float64)
     over = inside & (norm > limit)
     factor = (limit / (norm + 1e-7)).to(ACC).to(element).to(ACC)
-    tl.store(over_ptr + n, over.to(tl.int8), mask=mask_n)
 
-    for start in range(0, D, BLOCK_D):
-        d = start + tl.arange(0, BLOCK_D)
-        mask_d = d[None, :] < D
-        x = tl.load(
-            weight_ptr + base[:, None] + d[None, :].to(tl.int64) * stride_weight_d,
-            mask=inside[:, None] & mask_d,
-            other=0,
-        )
-        y = tl.where(over[:, None], (x.to(ACC) * factor[:, None]).to(element), x)
-        tl.store(out_ptr + n[:, None] * D + d[None, :], y, mask=mask_n[:, None] & mask_d)
+    most = tl.max(over.to(tl.int32), axis=0)
+    target = tl.where(over, index, tl.where(most > 0, KEPT, NONE)).to(targets_ptr.dtype.element_ty)
+    tl.store(targets_ptr + n, target, mask=mask_n & (tl.where(lane == 0, 1, most) > 0))
+    _store_rows(out_ptr, beginning, n, mask_n, d, over, factor, D, ACC)
+    for start in range(BLOCK_D, D, BLOCK_D):
+        x, mask = _load_rows(weight_ptr, base, inside, start + d, stride_weight_d, D)
+        _store_rows(out_ptr, x, n, mask_n, start + d, over, factor, D, ACC)
 
 
-@triton.jit(do_not_specialize=["N"])
+@triton.jit(do_not_specialize=["N", "blocks"])
 def write_back_rows_kernel(
     out_ptr,  # [N, D], contiguous
-    over_ptr,  # [N], int8
-    indices_ptr,  # [N]
+    targets_ptr,  # [N]
     weight_ptr,  # [V, D], any strides
     N,
+    blocks,
     stride_weight_v,
     stride_weight_d,
-    stride_indices_n,
     D: tl.constexpr,
     PACKED: tl.constexpr,
+    BLOCKS: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """Grid (N / BLOCK_N, D / BLOCK_D). Rows that were over go back to the table; duplicates store equal bits."""
-    n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
-    over = tl.load(over_ptr + n, mask=n < N, other=0).to(tl.int32)
-    if tl.max(over, axis=0) > 0:
-        d = tl.program_id(1).to(tl.int64) * BLOCK_D + tl.arange(0, BLOCK_D)
-        index = tl.load(indices_ptr + n * stride_indices_n, mask=over > 0, other=0).to(tl.int64)
-        mask = (over[:, None] > 0) & (d[None, :] < D)
-        row = tl.load(out_ptr + n[:, None] * D + d[None, :], mask=mask, other=0)
-        row_stride = D if PACKED else stride_weight_v
-        tl.store(weight_ptr + index[:, None] * row_stride + d[None, :] * stride_weight_d, row, mask=mask)
+    """Grid (N / BLOCK_N / blocks), blocks <= BLOCKS. Rows of `out` with a target go there; duplicates store equal bits.
+
+    A program sees the first targets of all its blocks at a glance, and leaves if no row of them was over.
+    """
+    number = tl.arange(0, BLOCKS)
+    block = tl.program_id(0).to(tl.int64) * blocks
+    present = (number < blocks) & ((block + number) * BLOCK_N < N)
+    firsts = tl.load(targets_ptr + (block + number) * BLOCK_N, mask=present, other=NONE)
+    if tl.max(firsts, axis=0) > NONE:
+        for k in range(0, blocks):
+            first = tl.max(tl.where(number == k, firsts, NONE), axis=0)
+            if first > NONE:
+                lane = tl.arange(0, BLOCK_N)
+                n = (block + k) * BLOCK_N + lane
+                others = tl.load(targets_ptr + n, mask=(lane > 0) & (n < N), other=KEPT)
+                target = tl.where(lane == 0, first, others).to(tl.int64)
+                base = target * (D if PACKED else stride_weight_v)
+                for start in range(0, D, BLOCK_D):
+                    d = start + tl.arange(0, BLOCK_D)
+                    mask = (target >= 0)[:, None] & (d[None, :] < D)
+                    row = tl.load(out_ptr + n[:, None] * D + d[None, :], mask=mask, other=0)
+                    goal = weight_ptr + base[:, None] + d[None, :].to(tl.int64) * stride_weight_d
+                    tl.store(goal, row, mask=mask)
+
+
+def targets_dtype(V: int) -> torch.dtype:
+    """The type of the scratch that `renorm_rows` takes for a table of V rows."""
+    return torch.int32 if V < TOO_LARGE else torch.int64
+
+
+launch_renorm_rows = Launch(renorm_rows_kernel)
+launch_write_back_rows = Launch(write_back_rows_kernel)
 
 
 def renorm_rows(
     weight: torch.Tensor,
     indices: torch.Tensor,
     out: torch.Tensor,
-    over: torch.Tensor,
+    targets: torch.Tensor,
     max_norm: float,
     norm_type: float,
 ) -> None:
-    """Scales the rows of weight [V, D] at indices [N] to max_norm, in place, and fills out [N, D] with them.
+    """Scales the rows of weight [V, D] at indices [...] to max_norm, in place, and fills out [..., D] with them.
 
-    float16, bfloat16, float32 and float64; over [N] int8 is scratch. Norm in float32 (float64 for
-    float64). A row is over when norm > max_norm, and is then multiplied by max_norm / (norm + 1e-7).
+    float16, bfloat16, float32 and float64; norms in float32 (float64 for float64). A row is over when norm > max_norm,
+    and is then multiplied by max_norm / (norm + 1e-7). `out` is contiguous; targets [N], of `targets_dtype(V)`, is
+    scratch.
     """
-    N, D = out.shape
+    V, D = weight.shape
+    N = indices.numel()
     if N == 0 or D == 0:
         return
     if math.isnan(norm_type) or math.isnan(max_norm):
         return gather_rows(weight, indices, out)  # no norm is over
-    tile = pick_tile("renorm", D, out.element_size(), LANES)
-    rows, columns = triton.cdiv(N, tile.rows), triton.cdiv(D, tile.columns)
-    strides = (weight.stride(0), weight.stride(1), indices.stride(0))
-    tiles = {
-        "D": D,
-        "PACKED": weight.stride(0) == D,
-        "BLOCK_N": tile.rows,
-        "BLOCK_D": tile.columns,
-        "num_warps": tile.num_warps,
-    }
+    indices, stride = folded(indices)
+    strides = weight.stride()
+    packed, norm = strides[0] == D, NORMS.get(norm_type, POWER).value
+    tile, back = pick_row_tiles(D, out.element_size(), LANES)
+    count = -(-N // tile.rows)
+    blocks = pick_blocks(count)
+    plain = strides == (D, 1) and stride == 1 and V < TOO_LARGE and N < TOO_LARGE
+    key = key_of(D, weight, indices, out, targets) if plain else None
+    if key is not None:
+        key = (*key, norm)
     with on_device_of(out):
-        renorm_rows_kernel[(rows,)](
-            weight,
-            indices,
-            out,
-            over,
-            weight.shape[0],
-            N,
-            *strides,
-            float(max_norm),
-            float(norm_type),
-            NORM=NORMS.get(float(norm_type), POWER).value,
-            ACC=accumulator(weight.dtype)[1],
-            **tiles,
-        )
-        write_back_rows_kernel[(rows, columns)](out, over, indices, weight, N, *strides, **tiles)
+        launch_renorm_rows(
+            key, count, tile.num_warps, weight, indices, out, targets, V, N, *strides, stride, float(max_norm),
+            float(norm_type), D, packed, norm, accumulator(weight.dtype)[1], tile.rows, tile.columns,
+        )  # fmt: skip
+        launch_write_back_rows(
+            key, -(-count // blocks), back.num_warps, out, targets, weight, N, blocks, *strides, D, packed,
+            MOST_BLOCKS, tile.rows, back.columns,
+        )  # fmt: skip

@@ -37,7 +37,7 @@ def _renorm(device: str) -> bool:
     expected = weight.cpu()
     torch.embedding_renorm_(expected, indices.cpu(), 4.0, 2.0)
     out = torch.full((N, D), torch.nan, device=device)
-    renorm_rows(weight, indices, out, torch.empty(N, dtype=torch.int8, device=device), 4.0, 2.0)
+    renorm_rows(weight, indices, out, torch.empty(N, dtype=torch.int32, device=device), 4.0, 2.0)
     return torch.allclose(weight.cpu(), expected, rtol=1e-5, atol=0) and torch.equal(out, weight[indices])
 
 

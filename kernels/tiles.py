@@ -5,6 +5,7 @@ A thread moves 16 bytes at a time; a program's tile is a whole number of such ac
 """
 
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 
 ACCESS_BYTES = 16
@@ -13,7 +14,14 @@ NUM_WARPS = 4
 # Accesses of 16 bytes that each thread of a program has in flight, per kernel.
 ACCESSES = {"gather": 2, "renorm": 2, "sum": 1, "merge": 1}
 # The most columns that one tile spans, in accesses of a whole program.
-WIDEST = {"gather": 1, "renorm": 2, "sum": 1, "merge": 1}
+WIDEST = {"gather": 1, "sum": 1, "merge": 1}
+# Rows that a program of max_norm holds in registers: up to so many bytes, by up to so many threads.
+LONGEST_ROW = 65_536
+MOST_THREADS = 512
+
+# Blocks of lookups that one program of max_norm's second launch looks after: as many as leave so many programs.
+WRITE_BACK_PROGRAMS = 2048
+MOST_BLOCKS = 32
 
 # Sorted positions that one program of the segmented sum adds up in sequence.
 CHUNKS = ((16_384, 16), (262_144, 32))
@@ -36,6 +44,7 @@ def power_of_two_at_least(x: int) -> int:
     return 1 << max(0, x - 1).bit_length()
 
 
+@cache
 def pick_tile(kernel: str, D: int, itemsize: int, lanes: int = 32) -> Tile:
     """The tile of `kernel` for rows of D elements of `itemsize` bytes, on a device whose warps have so many lanes.
 
@@ -51,6 +60,26 @@ def pick_tile(kernel: str, D: int, itemsize: int, lanes: int = 32) -> Tile:
         columns = min(widths, key=lambda width: (ceil(D / width) * width, -width))
     rows = max(1, ACCESSES[kernel] * NUM_WARPS * lanes * vector // columns)
     return Tile(rows, columns)
+
+
+@cache
+def pick_row_tiles(D: int, itemsize: int, lanes: int = 32) -> tuple[Tile, Tile]:
+    """The tiles of max_norm's two kernels, of equally many rows.
+
+    The first holds rows whole, by as many warps as leave a thread four accesses, up to LONGEST_ROW. The second takes
+    long rows piece by piece.
+    """
+    vector = max(1, ACCESS_BYTES // itemsize)
+    piece = ACCESSES["renorm"] * NUM_WARPS * lanes * vector
+    columns = power_of_two_at_least(D) if LONGEST_ROW // itemsize >= D else piece
+    warps = min(columns // (4 * vector * lanes), MOST_THREADS // lanes)
+    rows = max(1, piece // columns)
+    return Tile(rows, columns, max(NUM_WARPS, warps)), Tile(rows, min(columns, piece))
+
+
+def pick_blocks(count: int) -> int:
+    """How many of `count` blocks of lookups one program of max_norm's second launch looks after."""
+    return max(1, min(MOST_BLOCKS, count // WRITE_BACK_PROGRAMS))
 
 
 def pick_chunk(N: int) -> int:

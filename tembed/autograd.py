@@ -14,6 +14,9 @@ from torch.autograd import Function, Variable, forward_ad
 
 from . import ops
 
+Options = tuple[int, bool, bool]  # padding_idx, scale_grad_by_freq, sparse
+Renorm = tuple[float, float]  # max_norm, norm_type
+
 
 def differentiable(weight: Tensor) -> bool:
     """Whether a lookup in `weight` has to be recorded, for reverse or forward mode."""
@@ -21,48 +24,47 @@ def differentiable(weight: Tensor) -> bool:
 
 
 class EmbeddingFunction(Function):
-    """L: the lookup, with max_norm first when it is given. The gradient passes straight through max_norm."""
+    """L: the lookup, with max_norm first when it is given. The gradient passes straight through max_norm.
+
+    Few arguments, as each one costs a call time; and `record` for a caller that knows of no transform under way.
+    """
 
     @staticmethod
     def forward(  # noqa: D102
-        ctx: Any,
-        weight: Tensor,
-        indices: Tensor,
-        padding_idx: int,
-        scale: bool,
-        sparse: bool,
-        max_norm: float | None,
-        norm_type: float,
+        ctx: Any, weight: Tensor, indices: Tensor, options: Options, renorm: Renorm | None
     ) -> Tensor:
         ctx.save_for_backward(indices)
-        ctx.save_for_forward(indices)
+        if forward_ad._current_level >= 0:
+            ctx.save_for_forward(indices)
         ctx.set_materialize_grads(False)
-        ctx.args = weight.shape[0], padding_idx, scale, sparse
-        if sparse and weight.is_leaf:
+        ctx.args = weight.shape[0], *options
+        if ctx.args[-1] and weight.is_leaf:  # sparse
             ctx.leaf = weakref.ref(weight)
-        if max_norm is None:
+        if renorm is None:
             return ops.lookup(weight, indices)
-        return ops.renorm_lookup(weight, indices, max_norm, norm_type)
+        return ops.renorm_lookup(weight, indices, *renorm)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor | None) -> tuple[Any, ...]:  # noqa: D102
         (indices,) = ctx.saved_tensors
         if grad_output is None:
-            return (None,) * 7
+            return (None,) * 4
         if differentiable(grad_output):
             grad = GradientFunction.apply(grad_output, indices, *ctx.args)
         else:
             grad = ops.gradient(grad_output, indices, *ctx.args)
         if hasattr(ctx, "leaf"):
             _keep_coalesced(ctx.leaf, grad)
-        return grad, None, None, None, None, None, None
+        return grad, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:  # noqa: D102
         (indices,) = ctx.saved_tensors
-        return EmbeddingFunction.apply(tangent, indices, *ctx.args[1:], None, 2.0)
+        return EmbeddingFunction.apply(tangent, indices, ctx.args[1:], None)
 
 
+# Function.apply is this and the handling of functorch's transforms
+record = super(Function, EmbeddingFunction).apply
 # the name that tools which print graphs know
 EmbeddingFunction._backward_cls.__name__ = EmbeddingFunction._backward_cls.__qualname__ = "EmbeddingBackward0"
 

@@ -4,12 +4,13 @@ import torch
 from torch import Tensor, float32, float64
 from torch import embedding as torch_embedding
 from torch._C import _TorchDispatchModeKey as ModeKey
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn import functional as F
 from torch.overrides import _get_current_function_mode_stack, handle_torch_function, has_torch_function_variadic
 from torch.utils._device import DeviceContext
 
 from . import checks, kernels, ops
-from .autograd import EmbeddingFunction, differentiable
+from .autograd import differentiable, record
 
 # False where the kernels run on CPU tables, in an interpreter; fixed for the life of the process.
 REFERENCE_ON_CPU = not kernels.drives("cpu")
@@ -118,7 +119,8 @@ def _embedding(
     checks.check_range(input, weight.shape[0])
     if differentiable(weight):
         checks.check_differentiable(weight)
-        return EmbeddingFunction.apply(weight, input, int(padding_idx), scale_grad_by_freq, sparse, max_norm, norm_type)
+        options = padding_idx, scale_grad_by_freq, sparse
+        return record(weight, input, options, None if max_norm is None else (max_norm, norm_type))
     if max_norm is None:
         return ops.lookup(weight, input)
     return ops.renorm_lookup(weight, input, max_norm, norm_type)
@@ -134,7 +136,8 @@ def _only_device_modes(input: Tensor, weight: Tensor) -> bool:
 def _only_stock(weight: Tensor) -> bool:
     """Whether the lookup must be torch's own operation, for a transform or a tracer to see through it.
 
-    That is so for meta and sparse tables, tensor subclasses, function transforms, and under a tracer or compiler.
+    That is so for meta and sparse tables, tensor subclasses, function transforms and a table that outlived one, and
+    under a tracer or compiler.
     """
     return (
         weight.is_meta
@@ -142,6 +145,7 @@ def _only_stock(weight: Tensor) -> bool:
         or type(weight).__torch_dispatch__ is not Tensor.__torch_dispatch__
         or torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
+        or is_functorch_wrapped_tensor(weight)
         or torch._C._get_tracing_state() is not None
         or (torch._C._len_torch_dispatch_stack() > 0 and any(map(torch._C._get_dispatch_mode, TRACERS)))
     )

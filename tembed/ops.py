@@ -22,7 +22,7 @@ def path(device: torch.device | str) -> str:
 
 def on_kernels(tensor: Tensor) -> bool:
     """Whether the kernels run on this tensor: its device is theirs, and it stands for no batch and no trace."""
-    return kernels.drives(tensor.device.type) and not _batched(tensor) and not torch.compiler.is_compiling()
+    return kernels.drives(tensor.device.type) and not torch.compiler.is_compiling() and not _batched(tensor)
 
 
 def _batched(tensor: Tensor) -> bool:
@@ -40,7 +40,11 @@ def _launchers() -> ModuleType:
 def lookup(weight: Tensor, indices: Tensor, skip: int = -1) -> Tensor:
     """weight[indices], fresh and contiguous, bit for bit; rows of the index `skip` are zeros."""
     if on_kernels(weight):
-        return _gather(weight, indices, skip)
+        if weight.dtype not in FLOATS or weight.is_neg():
+            return _gather(weight, indices, skip)
+        out = weight.new_empty((*indices.shape, weight.shape[1]))
+        _launchers().gather_rows(weight, indices, out, skip)
+        return out
     out = reference.lookup(weight, indices)
     return out if skip < 0 else out.masked_fill((indices.long() == skip).unsqueeze(-1), 0)
 
@@ -54,10 +58,9 @@ def _gather(weight: Tensor, indices: Tensor, skip: int) -> Tensor:
     if weight.dtype == torch.complex128:
         halves = [_gather(half, indices, skip) for half in torch.view_as_real(weight).unbind(-1)]
         return torch.view_as_complex(torch.stack(halves, -1))
-    out = weight.new_empty(*indices.shape, weight.shape[1])
+    out = weight.new_empty((*indices.shape, weight.shape[1]))
     bits = weight.dtype if weight.dtype in FLOATS else INTEGERS[weight.element_size()]
-    rows = out.view(bits).view(indices.numel(), weight.shape[1])
-    _launchers().gather_rows(weight.view(bits), indices.reshape(-1), rows, skip)
+    _launchers().gather_rows(weight.view(bits), indices, out.view(bits), skip)
     return out
 
 
@@ -69,10 +72,10 @@ def renorm_lookup(weight: Tensor, indices: Tensor, max_norm: float, norm_type: f
         with torch.no_grad():
             reference.renorm_(weight, indices, max_norm, norm_type)
         return lookup(weight, indices)
-    out = weight.new_empty(*indices.shape, weight.shape[1])
-    rows = out.view(indices.numel(), weight.shape[1])
-    over = torch.empty(indices.numel(), dtype=torch.int8, device=weight.device)
-    _launchers().renorm_rows(weight, indices.reshape(-1), rows, over, max_norm, norm_type)
+    launch = _launchers()
+    out = weight.new_empty((*indices.shape, weight.shape[1]))
+    targets = indices.new_empty(indices.numel(), dtype=launch.targets_dtype(weight.shape[0]))
+    launch.renorm_rows(weight, indices, out, targets, max_norm, norm_type)
     if not weight.is_inference():
         torch.autograd.graph.increment_version(weight)
     return out

@@ -30,11 +30,12 @@ class Mutant:
 
 # Groups of the parity suite, where a fault shows there; files of tests of the kernels themselves, where it does not.
 FORWARD, GRADIENT, NORM, ERRORS = "forward", "dense-gradient", "max_norm", "errors"
-SPARSE, SUM, RUNS, GATHER = (
+SPARSE, SUM, RUNS, GATHER, RENORM = (
     "sparse-gradient",
     "test_kernels_reduce.py",
     "test_kernels_runs.py",
     "test_kernels_gather.py",
+    "test_kernels_renorm.py",
 )
 MUTANTS = (
     Mutant("padding ignored", "kernels/runs.py", " | (index == padding_idx)", "", GRADIENT),
@@ -57,9 +58,13 @@ MUTANTS = (
     Mutant("last chunk left out", "kernels/reduce.py", "mask=begin < N, other=V).to(tl.int64)", "mask=begin + CHUNK < N, other=V).to(tl.int64)", GRADIENT),
     Mutant("renorm applied twice", "kernels/renorm.py", "factor = (limit / (norm + 1e-7))", "factor = (limit / (norm + 1e-7)) * (limit / (norm + 1e-7))", NORM),
     Mutant("renorm applied twice, reference", "tembed/ops.py", "            reference.renorm_(weight, indices, max_norm, norm_type)", "            reference.renorm_(weight, indices, max_norm, norm_type), reference.renorm_(weight, indices, max_norm * 0.99, norm_type)", NORM, False),
-    Mutant("renormed rows not written back", "kernels/renorm.py", "if tl.max(over, axis=0) > 0:", "if tl.max(over, axis=0) > 1:", NORM),
-    Mutant("one row of a tile not written back", "kernels/renorm.py", "mask = (over[:, None] > 0)", "mask = (over[:, None] > 0) & (n[:, None] > 0)", NORM),
-    Mutant("NaN taken for a small norm", "kernels/renorm.py", 'tl.max(nans, axis=1) > 0, float("nan")', 'tl.max(nans, axis=1) > 0, float("inf")', NORM),
+    Mutant("renormed rows not written back", "kernels/renorm.py", "if tl.max(firsts, axis=0) > NONE:", "if tl.max(firsts, axis=0) > KEPT:", NORM),
+    Mutant("one row of a tile not written back", "kernels/renorm.py", "mask = (target >= 0)[:, None]", "mask = (target > 0)[:, None]", NORM),
+    Mutant("NaN taken for a small norm", "kernels/norms.py", 'axis=1) > 0, float("nan"), norm)', 'axis=1) > 0, float("inf"), norm)', NORM),
+    Mutant("NaN lost between the pieces of a row", "kernels/norms.py", 'tl.where((a != a) | (b != b), float("nan"), tl.maximum(a, b))', "tl.maximum(a, b)", RENORM),
+    Mutant("only the first block written back", "kernels/renorm.py", "for k in range(0, blocks):", "for k in range(0, 1):", RENORM),
+    Mutant("targets left out of a block with some over", "kernels/renorm.py", "mask=mask_n & (tl.where(lane == 0, 1, most) > 0)", "mask=mask_n & (lane == 0)", NORM),
+    Mutant("the end of a long row not scaled", "kernels/renorm.py", "_store_rows(out_ptr, x, n, mask_n, start + d, over, factor, D, ACC)", "_store_rows(out_ptr, x, n, mask_n, start + d, over & (D < 0), factor, D, ACC)", RENORM),
     Mutant("version not counted", "tembed/ops.py", "torch.autograd.graph.increment_version(weight)", "pass", NORM),
     Mutant("table stride ignored", "kernels/gather.py", "row_stride = D if PACKED else stride_weight_v", "row_stride = D", GATHER),
     Mutant("negative index not masked", "kernels/gather.py", "(index >= 0) & ", "", GATHER),

@@ -165,7 +165,7 @@ def store_past_the_end(keys: Tensor, order: Tensor, grad: Tensor, out: Tensor, s
 
 def store_to_overlapping_rows(keys: Tensor, order: Tensor, grad: Tensor, out: Tensor, scale: bool) -> None:
     """Each row begins at the second element of the row before it."""
-    launchers().renorm_rows(grad.as_strided((4, 6), (1, 1)), order, out, order.to(torch.int8), 0.1, 2.0)
+    launchers().renorm_rows(grad.as_strided((4, 6), (1, 1)), order, out, order.to(torch.int32), 0.1, 2.0)
 
 
 WRONG = {

@@ -1,13 +1,18 @@
+import math
+
 import pytest
 import torch
 
-from tembed.kernels.renorm import renorm_rows
+from tembed.kernels import tiles
+from tembed.kernels.renorm import renorm_rows, targets_dtype
 
 
-def renormed(weight: torch.Tensor, indices: torch.Tensor, max_norm: float, p: float = 2.0) -> torch.Tensor:
+def renormed(
+    weight: torch.Tensor, indices: torch.Tensor, max_norm: float, p: float = 2.0, dtype: torch.dtype | None = None
+) -> torch.Tensor:
     out = weight.new_empty(len(indices), weight.shape[1])
-    over = torch.empty(len(indices), dtype=torch.int8, device=weight.device)
-    renorm_rows(weight, indices, out, over, max_norm, p)
+    targets = torch.empty(len(indices), dtype=dtype or targets_dtype(len(weight)), device=weight.device)
+    renorm_rows(weight, indices, out, targets, max_norm, p)
     return out
 
 
@@ -48,3 +53,57 @@ def test_renorm_rows_compares_float64_rows_with_a_float64_limit(device: str) -> 
 def test_renorm_rows_launches_nothing_for_empty_input(device: str) -> None:
     weight = torch.randn(3, 4, device=device)
     assert renormed(weight, torch.empty(0, dtype=torch.int64, device=device), 0.1).shape == (0, 4)
+
+
+# Which of the lookups are of rows that are over.
+PATTERNS = {
+    "none": lambda n: n < 0,
+    "all": lambda n: n >= 0,
+    "first": lambda n: n == 0,
+    "last": lambda n: n == len(n) - 1,
+    "every seventh": lambda n: n % 7 == 3,
+    "a stretch": lambda n: (n > 20) & (n < 31),
+}
+
+
+def check(weight: torch.Tensor, indices: torch.Tensor, **options: torch.dtype) -> None:
+    """Against torch, on the CPU; rows of integers, whose norms and their roots are exact."""
+    expected = weight.cpu()
+    torch.embedding_renorm_(expected, indices.cpu(), 10.0, 1.0)
+    out = renormed(weight, indices, 10.0, 1.0, **options)
+    assert torch.equal(weight.cpu(), expected)
+    assert torch.equal(out.cpu(), expected[indices.cpu()])
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("programs", [1, 3, tiles.WRITE_BACK_PROGRAMS])
+@pytest.mark.parametrize("D", [1, 40, 1100])
+def test_renorm_rows_writes_back_what_was_over_however_blocks_are_shared_out(
+    D: int, programs: int, pattern: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiles, "WRITE_BACK_PROGRAMS", programs)
+    N = 5 * tiles.pick_row_tiles(D, 4)[0].rows - 2 if D < 1000 else 37
+    over = PATTERNS[pattern](torch.arange(N))
+    weight = torch.zeros(N, D, device=device)
+    weight[:, 0] = torch.where(over, 40.0, 2.0)
+    check(weight, torch.arange(N, device=device))
+
+
+def test_renorm_rows_takes_targets_of_64_bits(device: str) -> None:
+    weight = torch.full((6, 3), 16.0, device=device)
+    check(weight, torch.tensor([5, 0, 0, 2], device=device), dtype=torch.int64)
+    assert targets_dtype(2**31 - 1) == torch.int32
+    assert targets_dtype(2**31) == torch.int64
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, math.inf, -math.inf, 3.0])
+def test_renorm_rows_takes_a_row_longer_than_a_program_holds(p: float, device: str) -> None:
+    D = tiles.LONGEST_ROW // 4 + 5
+    weight = torch.zeros(4, D, device=device)
+    weight[:, 0], weight[:, D - 1], weight[1] = 1.0, 2.0, 3.0
+    weight[2, D - 2] = math.nan
+    expected = weight.cpu()
+    torch.embedding_renorm_(expected, torch.arange(4), 1.5, p)
+    out = renormed(weight, torch.tensor([1, 2, 0], device=device), 1.5, p)
+    torch.testing.assert_close(weight[:3].cpu(), expected[:3], rtol=1e-5, atol=0, equal_nan=True)
+    torch.testing.assert_close(out, weight[[1, 2, 0]], rtol=0, atol=0, equal_nan=True)

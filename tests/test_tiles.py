@@ -1,8 +1,20 @@
 import pytest
 
-from tembed.kernels.tiles import ACCESS_BYTES, CHUNKS, LONGEST_CHUNK, pick_chunk, pick_tile
+from tembed.kernels.tiles import (
+    ACCESS_BYTES,
+    CHUNKS,
+    LONGEST_CHUNK,
+    LONGEST_ROW,
+    MOST_BLOCKS,
+    MOST_THREADS,
+    WRITE_BACK_PROGRAMS,
+    pick_blocks,
+    pick_chunk,
+    pick_row_tiles,
+    pick_tile,
+)
 
-KERNELS = ("gather", "renorm", "sum", "merge")
+KERNELS = ("gather", "sum", "merge")
 LENGTHS = (*range(1, 70), 96, 127, 128, 129, 300, 512, 768, 1000, 1024, 1152, 4096, 5120, 8191, 16384)
 
 
@@ -46,3 +58,24 @@ def test_pick_chunk_grows_with_N_at_the_thresholds() -> None:
         assert pick_chunk(limit + 1) > chunk
     assert pick_chunk(1 << 40) == LONGEST_CHUNK
     assert pick_chunk(0) == CHUNKS[0][1]
+
+
+@pytest.mark.parametrize("itemsize", [2, 4, 8])
+@pytest.mark.parametrize("lanes", [32, 64])
+def test_pick_row_tiles_holds_rows_whole_in_registers(itemsize: int, lanes: int) -> None:
+    for D in (*LENGTHS, LONGEST_ROW // itemsize, LONGEST_ROW // itemsize + 1, 100_000):
+        first, second = pick_row_tiles(D, itemsize, lanes)
+        assert (first.columns >= D) == (LONGEST_ROW // itemsize >= D)
+        assert first.rows == second.rows, "a block of the first launch is one of the second"
+        for tile in (first, second):
+            assert tile.num_warps * lanes <= MOST_THREADS
+            assert tile.num_warps & (tile.num_warps - 1) == 0
+            per_thread = tile.rows * tile.columns * itemsize / (tile.num_warps * lanes)
+            assert ACCESS_BYTES <= per_thread <= 128
+
+
+def test_pick_blocks_leaves_programs_for_the_device_and_has_a_limit() -> None:
+    assert [pick_blocks(count) for count in (1, WRITE_BACK_PROGRAMS, 2 * WRITE_BACK_PROGRAMS - 1)] == [1, 1, 1]
+    assert pick_blocks(2 * WRITE_BACK_PROGRAMS) == 2
+    assert pick_blocks(1 << 40) == MOST_BLOCKS
+    assert MOST_BLOCKS & (MOST_BLOCKS - 1) == 0

@@ -30,3 +30,15 @@ def test_a_sparse_table_is_stocks_business(device: str) -> None:
     weight = torch.randn(6, 3, device=device).to_sparse(1)
     indices = INDICES.to(device).flatten()
     assert torch.equal(tembed.embedding(indices, weight).to_dense(), weight.to_dense()[indices])
+
+
+def test_a_table_that_outlived_its_transform_is_looked_up(device: str) -> None:
+    escaped = []
+
+    def keeping(x: Tensor) -> Tensor:
+        escaped.append(x)
+        return x.sum()
+
+    weight, indices = torch.randn(6, 3, device=device), INDICES.to(device)
+    torch.func.grad(keeping)(weight)
+    assert torch.equal(tembed.embedding(indices, escaped[0]), weight[indices])
