@@ -1,13 +1,12 @@
 """Time of a call for 8 indices, wall clock, tembed against stock in one run.
 
-    python -m tembed.bench.call_time [--json FILE]
-
-The two take turns, a block of calls each; the ratio is the median of the ratios of neighbouring blocks.
+The two take turns, a block of calls each; the ratio is the median of the ratios of neighbouring blocks. With stubbed
+launches, on a machine without a GPU: what the host does for a lookup by the kernels, all but the launch itself, against
+stock's whole lookup on the CPU.
 """
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,9 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import tembed
-from tembed.bench.environment import environment
+from tembed.parity.checks import check_device, check_file
+from tembed.parity.process import UsageError
 
-V, D, N = 100, 16, 8
+from .environment import environment
+from .stubbed import NoStub, stubbed_launches
+from .summary import summary
+
+V, D, N = 100, 64, 8
 CALLS, BLOCKS = 500, 200
 
 Lookup = Callable[[], Tensor]
@@ -51,9 +55,23 @@ def _block(call: Lookup, calls: int, device: str) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def measure(stock: Lookup, ours: Lookup, device: str, calls: int = CALLS, blocks: int = BLOCKS) -> dict[str, Any]:
-    """Seconds a call, block by block, and the ratio of ours to stock's. Refuses to time different results."""
-    if not torch.equal(stock(), ours()):
+def measure(
+    stock: Lookup,
+    ours: Lookup,
+    device: str,
+    calls: int = CALLS,
+    blocks: int = BLOCKS,
+    same: Callable[[Tensor, Tensor], bool] | None = torch.equal,
+) -> dict[str, Any]:
+    """Seconds a call, block by block, and the ratio of ours to stock's.
+
+    Args:
+        same: whether two results are what they should be; nothing is timed if not. None: nobody asks.
+
+    Raises:
+        RuntimeError: the results are not the same.
+    """
+    if same is not None and not same(stock(), ours()):
         raise RuntimeError("the results differ; nothing is timed")
     for call in (stock, ours):
         _block(call, calls, device)
@@ -62,36 +80,54 @@ def measure(stock: Lookup, ours: Lookup, device: str, calls: int = CALLS, blocks
         order = (stock, ours) if block % 2 == 0 else (ours, stock)
         first, second = (_block(call, calls, device) for call in order)
         samples.append((first, second) if block % 2 == 0 else (second, first))
-    ratios = sorted(b / a for a, b in samples)
+    theirs, mine = ([pair[k] for pair in samples] for k in (0, 1))
+    of_stock, of_ours = summary(theirs, None), summary(mine, theirs)
     return {
-        "stock_us": statistics.median(a for a, _ in samples) * 1e6,
-        "tembed_us": statistics.median(b for _, b in samples) * 1e6,
-        "ratio": statistics.median(ratios),
-        "ratio_quartiles": [ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]],
+        "stock_us": of_stock["median_s"] * 1e6,
+        "tembed_us": of_ours["median_s"] * 1e6,
+        "ratio": of_ours["ratio"],
+        "ratio_quartiles": of_ours["ratio_quartiles"],
         "samples_s": samples,
     }
 
 
-def main() -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cuda, cuda:1, or cpu")
+    says = "the kernels' path with launches that launch nothing; without a GPU only"
+    parser.add_argument("--stubbed", action="store_true", help=says)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="writes every sample there")
+
+
+def command(args: argparse.Namespace) -> int:
     """Prints a table, and writes every sample when asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    arguments = parser.parse_args()
-    print(f"{N} indices, {V} x {D}, {arguments.device}: {tembed.path(arguments.device)}")
+    check_device(args.device)
+    check_file("--json", args.json)
+    if tembed.path(args.device) == "kernels (interpreter)":
+        raise UsageError("Triton's interpreter tells nothing of time: unset TRITON_INTERPRET")
+    if torch.device(args.device).type == "cuda":
+        torch.cuda.set_device(args.device)
+    about = environment(args.device)
+    if args.stubbed:
+        about["path"] = "kernels, launches stubbed"
+    print(f"{N} indices, {V} x {D}, {args.device}: {about['path']}")
     results = {}
-    for name, (stock, ours) in pairs(arguments.device).items():
-        result = results[name] = measure(stock, ours, arguments.device)
+    for name, (stock, ours) in pairs(args.device).items():
+        result = results[name] = _stubbed(stock, ours) if args.stubbed else measure(stock, ours, args.device)
         low, high = result["ratio_quartiles"]
         print(
             f"  {name:<18} stock {result['stock_us']:6.2f} us   tembed {result['tembed_us']:6.2f} us   "
             f"ratio {result['ratio']:.3f} ({low:.3f} to {high:.3f})"
         )
-    if arguments.json:
-        arguments.json.write_text(
-            json.dumps({"environment": environment(arguments.device), "results": results}, indent=1)
-        )
+    if args.json:
+        args.json.write_text(json.dumps({"environment": about, "results": results}, indent=1) + "\n")
+    return 0
 
 
-if __name__ == "__main__":
-    main()
+def _stubbed(stock: Lookup, ours: Lookup) -> dict[str, Any]:
+    """Launches compute nothing, so nothing can be compared."""
+    try:
+        with stubbed_launches():
+            return measure(stock, ours, "cpu", same=None)
+    except NoStub as error:
+        raise UsageError(str(error)) from error

@@ -1,6 +1,7 @@
 """What a result file says of where it was made."""
 
 import platform
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -13,9 +14,11 @@ from tembed import kernels
 
 def environment(device: str) -> dict[str, Any]:
     """Device, driver, versions, commit and command."""
+    where = torch.device(device)
     return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
-        "driver": _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"),
+        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else platform.machine(),
+        "gpu": gpu(where) if where.type == "cuda" else None,
+        "driver": _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"),
         "path": tembed.path(device),
         "tembed": tembed.__version__,
         "torch": torch.__version__,
@@ -25,7 +28,22 @@ def environment(device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
         "commit": _output("git", "describe", "--always", "--dirty", "--abbrev=40"),
-        "command": " ".join(["python", "-m", *_module(), *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", *_module(), *sys.argv[1:]]),
+    }
+
+
+def gpu(device: torch.device) -> dict[str, Any]:
+    """A GPU's sizes, and its clocks as they are and at most, with the power limit, from NVIDIA's tool."""
+    about = torch.cuda.get_device_properties(device)
+    identity = getattr(about, "uuid", None)
+    query = "--query-gpu=clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit"
+    return {
+        "index": torch.cuda.current_device() if device.index is None else device.index,
+        "capability": f"{about.major}.{about.minor}",
+        "multiprocessors": about.multi_processor_count,
+        "memory_bytes": about.total_memory,
+        "l2_bytes": about.L2_cache_size,
+        "clocks": _output("nvidia-smi", query, "--format=csv", f"--id=GPU-{identity}") if identity else None,
     }
 
 

@@ -1,0 +1,87 @@
+"""The arguments of the command line."""
+
+import argparse
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .providers import PROVIDERS
+from .workloads import SUITES
+
+ROUNDS = 100
+SHARE = 20.0  # seconds for a workload, where no budget is given
+
+DESCRIPTION = "How long lookups take, on what, and against whom."
+EPILOG = f"""\
+Suites: {", ".join(SUITES)}. Providers: {", ".join(PROVIDERS)}. A provider's output and table are checked in the same
+process before it is timed; one that is wrong gets no numbers. Times are the device's own, from cold caches; GB/s counts
+indices, each row that is looked up once, the output, and rows over max_norm written back. Exit status: 0, 1 if a
+provider failed at a workload, 2 wrong usage, 130 interrupted.
+"""
+# Commands of modules of their own, which are imported when they are asked for.
+OTHERS = {
+    "call": ("call_time", "wall clock of a call for 8 indices, against stock"),
+    "traffic": ("traffic", "bytes that the kernels load and store, against the least that could be"),
+    "static": ("static", "what the compiler makes of the kernels, without a GPU"),
+}
+
+
+def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The arguments of all commands; of one of OTHERS in full only if it is the one that is asked for."""
+    top = argparse.ArgumentParser(prog="python -m tembed.bench", description=DESCRIPTION, epilog=EPILOG)
+    commands = top.add_subparsers(dest="command", required=True)
+    listed = commands.add_parser("list", parents=[_chosen()], help="the workloads")
+    listed.add_argument("--json", action="store_true", help="prints them as JSON")
+    _run(commands.add_parser("run", parents=[_chosen()], help="times lookups", epilog=EPILOG))
+    compared = commands.add_parser("compare", help="puts the times of two runs side by side")
+    compared.add_argument("a", type=Path, metavar="A.json")
+    compared.add_argument("b", type=Path, metavar="B.json")
+    plotted = commands.add_parser("plot", help="draws the times of runs")
+    plotted.add_argument("files", type=Path, nargs="+", metavar="FILE.json")
+    plotted.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the pictures go")
+    for name, (module, says) in OTHERS.items():
+        command = commands.add_parser(name, help=says)
+        if name in arguments[:1]:
+            imported = importlib.import_module(f"tembed.bench.{module}")
+            imported.add_arguments(command)
+            command.set_defaults(run=imported.command)
+    return top
+
+
+def _chosen() -> argparse.ArgumentParser:
+    chosen = argparse.ArgumentParser(add_help=False)
+    says = f"only this suite; one of {', '.join(SUITES)}"
+    chosen.add_argument("--suite", metavar="NAME", action="append", default=[], help=says)
+    says = "only workloads of this name; * and ? stand for others"
+    chosen.add_argument("--workload", metavar="NAME", action="append", default=[], help=says)
+    return chosen
+
+
+def _run(command: argparse.ArgumentParser) -> None:
+    says = f"only this one; one of {', '.join(PROVIDERS)}"
+    command.add_argument("--provider", metavar="NAME", action="append", default=[], help=says)
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    command.add_argument("--device", default=default, help=f"cuda, cuda:1, or cpu for a rehearsal ({default})")
+    command.add_argument("--json", type=Path, metavar="FILE", help="writes everything there, after every workload")
+    says = f"samples of each provider, at most ({ROUNDS})"
+    command.add_argument("--rounds", type=_least(int, 1), default=ROUNDS, metavar="N", help=says)
+    says = f"for all workloads; those left when it is spent are skipped ({SHARE:g} for each workload)"
+    command.add_argument("--budget", type=_least(float, 0), metavar="SECONDS", help=says)
+    says = "so many times fewer rows and lookups, for a rehearsal (1)"
+    command.add_argument("--scale", type=_least(float, 1), default=1.0, metavar="FACTOR", help=says)
+
+
+def _least(kind: type, least: int) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least {least}")
+        return value
+
+    return read
