@@ -1,169 +1,121 @@
 """What the compiler makes of each kernel, for any target and without a GPU: registers, spills, access widths.
 
+    python -m tembed.bench static [--write]
     python -m tembed.bench.static cuda:90 hip:gfx942
 
-prints one JSON object a line, the first of the environment. Needs a process that does not interpret, so no
-TRITON_INTERPRET.
+prints one JSON object a line, the first of the environment; or, where files are written, tables. Exit status 1 where a
+kernel spills, divides integers on its way to a row, or reads or writes rows of whole 16 bytes in smaller pieces.
 """
 
 import argparse
 import json
-import re
-import subprocess
-import tempfile
-from collections import Counter
+import multiprocessing
+import os
+import sys
 from collections.abc import Iterator
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor
+from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
+from tembed import kernels
+from tembed.bench.again import run_again
+from tembed.bench.assembly import report
 from tembed.bench.environment import environment
+from tembed.bench.outputs import add_outputs, write
+from tembed.bench.static_tables import faults, markdown
+from tembed.bench.variants import DTYPES, build, tile_lengths, variants
 
 TARGETS = ("cuda:80", "cuda:90", "cuda:100", "cuda:120", "hip:gfx90a", "hip:gfx942", "hip:gfx950")
-DTYPES = {"bf16": 2, "fp32": 4, "fp64": 8}
-LENGTHS = (16, 24, 64, 768, 1152, 4096)
+THOROUGH = "cuda:90"  # for which every tile is compiled; for the others, these lengths
+LENGTHS = (16, 24, 768, 4096)
 
-# Types of the arguments that are not constants; "T" is the table's, "A" the accumulator's.
-POINTERS = {
-    "weight_ptr": "T", "out_ptr": "T", "grad_ptr": "T", "partial_ptr": "A", "next_partial_ptr": "A",
-    "indices_ptr": "i64", "order_ptr": "i64", "length_ptr": "i64", "next_length_ptr": "i64", "unique_ptr": "i64",
-    "keys_ptr": "i32", "ids_ptr": "i32", "over_ptr": "i8", "starts_ptr": "i8",
-}  # fmt: skip
-DOUBLES = ("max_norm", "p")
-ONES = ("stride_weight_d", "stride_d", "stride_indices_n")
+Job = tuple[str, str, int, str]  # target, dtype, D, kernel
 
 
-def variants(target: str, dtype: str, D: int) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    """Name, kernel and constants of everything that a table of this dtype and row length launches."""
-    import triton.language as tl
-
-    from tembed.kernels import gather, merge, reduce, renorm, runs
-    from tembed.kernels.tiles import pick_tile
-
-    itemsize = DTYPES[dtype]
-    acc = tl.float64 if dtype == "fp64" else tl.float32
-
-    def tiles(kernel: str, size: int, rows: str) -> dict[str, Any]:
-        tile = pick_tile(kernel, D, size, 64 if target.startswith("hip") else 32)
-        return {"D": D, rows: tile.rows, "BLOCK_D": tile.columns, "num_warps": tile.num_warps}
-
-    table = {**tiles("gather", itemsize, "BLOCK_N"), "PACKED": True}
-    yield "gather", gather.gather_rows_kernel, table
-    norm = {**tiles("renorm", itemsize, "BLOCK_N"), "PACKED": True}
-    for p, kind in (*renorm.NORMS.items(), ("any", renorm.POWER)):
-        yield f"renorm p={p}", renorm.renorm_rows_kernel, {**norm, "NORM": kind.value, "ACC": acc}
-    yield "write back", renorm.write_back_rows_kernel, norm
-    yield "gather, any strides", gather.gather_rows_kernel, {**table, "PACKED": False}
-    for scale in (False, True):
-        flags = {"SCALE": scale, "ACC": acc}
-        chunks = {**tiles("sum", itemsize, "BLOCK_C"), "CHUNK": 32, "LAYOUT": 0}
-        yield f"sum scale={scale}", reduce.sum_chunks_kernel, {**chunks, **flags}
-        for layout in (1, 2):
-            constants = {**chunks, **flags, "LAYOUT": layout}
-            yield f"sum scale={scale} layout={layout}", reduce.sum_chunks_kernel, constants
-        partials = tiles("merge", 8 if dtype == "fp64" else 4, "BLOCK_C")
-        yield f"merge scale={scale}", merge.merge_partials_kernel, {**partials, **flags}
-    for kernel in (runs.encode_keys_kernel, runs.mark_starts_kernel, runs.write_unique_kernel):
-        yield kernel.fn.__name__, kernel, {"BLOCK_N": runs.BLOCK, "num_warps": 4}
+def chosen(target: str, dtypes: list[str], lengths: list[int], patterns: list[str]) -> Iterator[Job]:
+    """Each kernel once that tables of these dtypes and row lengths launch; without lengths, at `tile_lengths`."""
+    seen = set()
+    for dtype in dtypes:
+        ends = {} if lengths else tile_lengths(target, dtype)
+        for D in lengths or sorted(set().union(*ends.values())):
+            for name, _, constants in variants(target, dtype, D):
+                wanted = not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+                # kernels of keys depend on neither
+                key = (name, dtype, D) if "D" in constants else name
+                if wanted and (lengths or D in ends[name]) and key not in seen:
+                    seen.add(key)
+                    yield target, dtype, D, name
 
 
-def build(kernel: Any, constants: dict[str, Any], dtype: str, target: str) -> Any:
-    """The kernel compiled as the launcher would have it for aligned pointers and contiguous tensors."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource, make_backend
-
-    backend, arch = target.split(":")
-    gpu = GPUTarget("cuda", int(arch), 32) if backend == "cuda" else GPUTarget("hip", arch, 64)
-    types = {"T": dtype, "A": "fp64" if dtype == "fp64" else "fp32"}
-    constants = dict(constants)
-    options = {"num_warps": constants.pop("num_warps")}
-    signature, attributes = {}, {}
-    for position, name in enumerate(kernel.arg_names):
-        if name in ONES:
-            constants[name] = 1
-        if name in constants:
-            signature[name] = "constexpr"
-        elif name in POINTERS:
-            signature[name] = "*" + types.get(POINTERS[name], POINTERS[name])
-            # "S": a buffer under 2 GiB, from which hip derives its buffer instructions
-            attributes[(position,)] = make_backend(gpu).parse_attr("D" if backend == "cuda" else "DS")
-        else:
-            signature[name] = "fp64" if name in DOUBLES else "i32"
-    constexprs = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
-    return triton.compile(ASTSource(kernel, signature, constexprs, attributes), target=gpu, options=options)
-
-
-def report(compiled: Any) -> dict[str, Any]:
-    """Registers, spills, and how many loads and stores there are of each width in bits."""
-    if "amdgcn" in compiled.asm:
-        return _amd(compiled.asm["amdgcn"])
-    return _nvidia(compiled.asm["cubin"], compiled.asm["ptx"])
-
-
-def _nvidia(cubin: bytes, ptx: str) -> dict[str, Any]:
-    import triton.backends.nvidia as backend
-
-    tools = Path(backend.__file__).parent / "bin"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        usage = _output(str(tools / "cuobjdump"), "--dump-resource-usage", file.name)
-        sass = _output(str(tools / "nvdisasm"), "-c", file.name)
-
-    def widths(operation: str) -> dict[str, int]:
-        found = re.findall(rf"\b{operation}\b((?:\.\w+)*)", sass)
-        sizes = [re.search(r"\.(?:[US])?(8|16|32|64|128)\b", suffixes) for suffixes in found]
-        return dict(Counter(size[1] if size else "32" for size in sizes))
-
-    resources = dict(re.findall(r"(REG|STACK|LOCAL):(\d+)", usage))
-    return {
-        "registers": int(resources["REG"]),
-        "approximations": len(re.findall(r"\b(?:div\.full|div\.approx|sqrt\.approx|rsqrt\.approx|rcp\.approx)", ptx)),
-        "spills": len(re.findall(r"\b(?:LDL|STL)\b", sass)) + int(resources["LOCAL"]) + int(resources["STACK"]),
-        "atomics": len(re.findall(r"\b(?:RED|ATOMG?)\b", sass)),
-        "loads": widths("LDG"),
-        "stores": widths("STG"),
+def compile_one(job: Job, disassemble: bool = True) -> dict[str, Any]:
+    """The report on one kernel."""
+    target, dtype, D, wanted = job
+    kernel, constants = next(found[1:] for found in variants(target, dtype, D) if found[0] == wanted)
+    tile = {
+        "rows": constants.get("BLOCK_N", constants.get("BLOCK_C")),
+        "columns": constants.get("BLOCK_D"),
+        "warps": constants["num_warps"],
     }
+    found = report(build(kernel, constants, dtype, target), disassemble)
+    return {"target": target, "dtype": dtype, "D": D, "kernel": wanted, **tile, **found}
 
 
-def _amd(text: str) -> dict[str, Any]:
-    def field(name: str) -> int:
-        found = re.search(rf"\.{name}:\s+(\d+)", text)
-        return int(found[1]) if found else 0
-
-    def widths(kind: str) -> dict[str, int]:
-        sizes = {"dwordx4": "128", "dwordx3": "96", "dwordx2": "64", "dword": "32"}
-        found = re.findall(rf"\b(?:global|buffer|flat)_{kind}_(\w+)", text)
-        return dict(Counter(sizes.get(size, "16" if "16" in size or "short" in size else "8") for size in found))
-
-    return {
-        "registers": field("vgpr_count"),
-        "spills": field("vgpr_spill_count") + field("sgpr_spill_count"),
-        "atomics": len(re.findall(r"\b(?:global|buffer|flat)_atomic", text)),
-        "loads": widths("load"),
-        "stores": widths("store"),
-    }
-
-
-def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def main() -> None:
-    """One JSON line for each target, dtype, row length and kernel."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("targets", nargs="*", default=list(TARGETS))
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)} (all)")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
-    parser.add_argument("--lengths", nargs="+", type=int, default=list(LENGTHS), metavar="D")
-    arguments = parser.parse_args()
-    print(json.dumps({"environment": environment("cpu")}))
-    for target in arguments.targets:
-        for dtype in arguments.dtypes:
-            for D in arguments.lengths:
-                for name, kernel, constants in variants(target, dtype, D):
-                    result = report(build(kernel, constants, dtype, target))
-                    print(json.dumps({"target": target, "dtype": dtype, "D": D, "kernel": name, **result}), flush=True)
+    says = f"row lengths; 0: the shortest and the longest of every tile (0 for {THOROUGH}, {LENGTHS} for others)"
+    parser.add_argument("--lengths", nargs="+", type=int, metavar="D", help=says)
+    says = "only kernels of this name; * and ? stand for others"
+    parser.add_argument("--kernels", nargs="+", metavar="NAME", default=[], help=says)
+    says = "without a look at the machine's instructions: in a third of the time"
+    parser.add_argument("--without-sass", action="store_true", help=says)
+    parser.add_argument("--jobs", type=int, metavar="N", default=os.cpu_count() or 1, help="processes at once")
+    add_outputs(parser, "static", ".jsonl")
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Prints a line for each target, dtype, row length and kernel, or writes files; 1 if one is not as it should be."""
+    if kernels.interpreted():
+        return run_again(interpret=False)
+    jobs: list[Job] = []
+    for target in arguments.targets or TARGETS:
+        lengths = arguments.lengths or ([0] if target == THOROUGH else LENGTHS)
+        jobs += chosen(target, arguments.dtypes, [D for D in lengths if D], arguments.kernels)
+    to_files = arguments.write or arguments.json or arguments.markdown
+    about = {"environment": environment("cpu")}
+    lines = [json.dumps(about)]
+    if not to_files:
+        print(lines[0], flush=True)
+    reports = []
+    for found in _in_processes(jobs, arguments.jobs, not arguments.without_sass):
+        reports.append(found)
+        lines.append(json.dumps(found))
+        if not to_files:
+            print(lines[-1], flush=True)
+    broken = [fault for found in reports for fault in faults(found)]
+    counts = f"{len(reports)} kernels, {len(broken)} faults."
+    text = markdown(reports, THOROUGH)
+    head = f"# What the compiler makes of the kernels\n\n{counts} By `{about['environment']['command']}`.\n\n"
+    write(arguments, "".join(line + "\n" for line in lines), head + text)
+    if to_files:
+        print(text)
+    print(*broken, counts, sep="\n", file=sys.stdout if to_files else sys.stderr)
+    return 1 if broken or not reports else 0
+
+
+def _in_processes(jobs: list[Job], processes: int, disassemble: bool) -> Iterator[dict[str, Any]]:
+    """The reports, in the order of the jobs."""
+    one = partial(compile_one, disassemble=disassemble)
+    if processes <= 1:
+        yield from map(one, jobs)
+        return
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(one, jobs)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    sys.exit(command(parser.parse_args()))

@@ -1,52 +1,66 @@
 """The kernels as they are built for each target, without a GPU: they compile, nothing spills, accesses are wide."""
 
-import functools
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tembed.bench.static import TARGETS
+from tembed.bench.static import TARGETS, THOROUGH
+from tembed.bench.static_tables import COPIES, faults
 
-COPIES = ("gather", "renorm p=2.0", "write back", "sum scale=False", "merge scale=False")
 
-
-@functools.cache
-def reports(target: str, *arguments: str) -> list[dict[str, object]]:
+def run(*arguments: str, interpret: str = "0") -> subprocess.CompletedProcess[str]:
     """In a process of its own: this one may interpret."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    command = [sys.executable, "-m", "tembed.bench.static", target, *arguments]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return [json.loads(line) for line in run.stdout.splitlines()[1:]]
+    environment = {**os.environ, "TRITON_INTERPRET": interpret}
+    command = [sys.executable, "-m", "tembed.bench.static", "--jobs", "1", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def check(found: list[dict[str, object]]) -> None:
+def reports(*arguments: str) -> list[dict[str, Any]]:
+    done = run(*arguments)
+    assert done.stdout, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()[1:]]
+
+
+def check(found: list[dict[str, Any]]) -> None:
     assert len(found) >= 10
-    for kernel in found:
-        assert kernel["spills"] == 0, kernel
-        assert kernel["atomics"] == 0, kernel
-        if kernel["kernel"] != "renorm p=any":  # which goes by way of exp2 and log2
-            assert kernel.get("approximations", 0) == 0, kernel
-        if kernel["kernel"] in COPIES:
-            # the table's rows, 16 bytes at a time; whatever is narrower is an index, a key or a flag
-            assert kernel["loads"].get("128", 0) > 0, kernel  # type: ignore[attr-defined]
-            assert not {"8", "16"} & kernel["loads"].keys() - ({"8"} if kernel["kernel"] == "write back" else set()), (
-                kernel
-            )  # type: ignore[attr-defined, operator]
-            assert kernel["stores"].get("128", 0) > 0, kernel  # type: ignore[attr-defined]
+    assert [fault for kernel in found for fault in faults(kernel)] == []
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_kernels_build_without_spills_or_atomics_and_with_wide_accesses(target: str) -> None:
-    check(reports(target, "--dtypes", "bf16", "--lengths", "768"))
+    without = [] if target == THOROUGH else ["--without-sass"]
+    check(reports(target, *without, "--dtypes", "bf16", "--lengths", "768"))
 
 
-@pytest.mark.parametrize("target", ["cuda:90"])
-def test_kernels_access_short_rows_16_bytes_at_a_time(target: str) -> None:
-    check(reports(target, "--dtypes", "bf16", "--lengths", "24"))
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+def test_rows_are_moved_16_bytes_at_a_time_by_every_tile_without_divisions(dtype: str) -> None:
+    found = reports(THOROUGH, "--without-sass", "--dtypes", dtype, "--lengths", "0", "--kernels", *COPIES)
+    check(found)
+    for name in COPIES:
+        tiles = {(kernel["rows"], kernel["columns"], kernel["warps"]) for kernel in found if kernel["kernel"] == name}
+        assert len(tiles) >= 5
+
+
+def test_command_leaves_the_interpreter_and_writes_numbers_and_tables(tmp_path: Path) -> None:
+    files = {kind: tmp_path / f"static.{kind}" for kind in ("json", "markdown")}
+    options = [text for kind, path in files.items() for text in (f"--{kind}", str(path))]
+    chosen = ["--dtypes", "fp32", "--lengths", "64", "--kernels", "gather"]
+    done = run("cuda:90", "hip:gfx942", *chosen, *options, interpret="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    environment, *found = map(json.loads, files["json"].read_text().splitlines())
+    assert "static" in environment["environment"]["command"]
+    assert [(kernel["target"], kernel["kernel"]) for kernel in found] == [
+        ("cuda:90", "gather"),
+        ("hip:gfx942", "gather"),
+    ]
+    assert found[0]["arguments"]["weight_ptr"] == {"load": {"128": found[0]["loads"]["128"]}}
+    for text in ("## cuda:90", "indices 64, weight 128", "hip:gfx942", "0 faults"):
+        assert text in files["markdown"].read_text()
 
 
 @pytest.mark.slow
