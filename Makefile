@@ -10,18 +10,19 @@ FUZZ ?= 2000
 # What `make gpu` runs with: the machine's own Python, which has its own torch.
 GPU_PYTHON ?= $(PYTHON)
 
-.PHONY: help demo test parity fuzz sweep mutants check format gpu clean
+.PHONY: help demo test parity tables fuzz sweep mutants check format gpu clean
 
 help:
 	@echo 'make demo    trains a small model twice, stock and tembed, and compares'
 	@echo 'make test    the test suite: kernels in the interpreter, then the torch reference'
 	@echo 'make parity  judges stock, tembed and others, and renews parity/results'
+	@echo 'make tables  renews the tables of bench/results that need no GPU'
 	@echo 'make fuzz    twenty thousand random configurations'
 	@echo 'make sweep   the long tests, left out of make test'
 	@echo 'make mutants faults put in on purpose, which the suite must notice'
 	@echo 'make check   formatter, linter, type checker, direction of imports'
 	@echo 'make format  formats the code'
-	@echo 'make gpu     everything that a GPU can show, into RESULTS=dir'
+	@echo 'make gpu     everything that a GPU can show, into RESULTS=dir; by steps: $(GPU_STEPS)'
 
 # A Debian Python has no ensurepip; pip can then install itself from outside.
 $(READY): pyproject.toml
@@ -49,6 +50,13 @@ parity: $(READY)
 	TRITON_INTERPRET=1 $(RUN) -m tembed.parity compare $(PEERS) --under bounds \
 	  --json parity/results/matrix.json --report parity/results/matrix.html || [ $$? = 1 ]
 
+# Bytes moved, counted in the interpreter; registers and access widths of what is compiled; the host's share of a call.
+tables: $(READY)
+	$(RUN) -m tembed.bench traffic --write
+	$(RUN) -m tembed.bench static --write
+	$(RUN) -m tembed.bench call --device cpu --json bench/results/cpu_call_time.json
+	$(RUN) -m tembed.bench call --device cpu --stubbed --json bench/results/stubbed_call_time.json
+
 fuzz: $(READY)
 	TRITON_INTERPRET=1 $(RUN) -m tembed.parity run --impl tembed --group fuzz --fuzz 20000 --seed $(SEED) \
 	  --json parity/results/fuzz.json
@@ -69,38 +77,64 @@ format: $(READY)
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
+# Steps of `make gpu`, each of which can be made alone: gpu-install first, and RESULTS=dir. What a step prints and finds is
+# in RESULTS; one that fails is named in RESULTS/failed, and the others run all the same.
 # Kernels compile once for each shape of problem: pytest-xdist, where it is installed, spreads that over the cores.
-# A step that fails is named in RESULTS/failed, and the others run all the same.
+GPU_STEPS := gpu-selfcheck gpu-parity gpu-bench gpu-device gpu-fuzz gpu-tests gpu-demo gpu-sanitizer
+.PHONY: gpu-install $(GPU_STEPS)
 PARITY = $(GPU_PYTHON) -m tembed.parity
-gpu: SHELL := bash
-gpu: .SHELLFLAGS := -o pipefail -c
-gpu: DEVICE = $(shell $(GPU_PYTHON) -c 'import torch; print("cuda" if torch.cuda.is_available() else "cpu")')
-gpu: WORKERS = $(shell $(GPU_PYTHON) -c 'import xdist; print("-n", 8)' 2>/dev/null)
-gpu: LIGER = $(shell $(GPU_PYTHON) -c 'import liger_kernel; print("liger")' 2>/dev/null)
-gpu:
-	@mkdir -p $(RESULTS)
+# Without a GPU, a rehearsal.
+DEVICE = $(shell $(GPU_PYTHON) -c 'import torch; print("cuda" if torch.cuda.is_available() else "cpu")')
+BENCH ?= --suite quick
+SMALL = $(if $(filter cpu,$(DEVICE)),--scale 4096 --budget 60)
+WORKERS = $(shell $(GPU_PYTHON) -c 'import xdist; print("-n", 8)' 2>/dev/null)
+LIGER = $(shell $(GPU_PYTHON) -c 'import liger_kernel; print("liger")' 2>/dev/null)
+gpu%: SHELL := bash
+gpu%: .SHELLFLAGS := -o pipefail -c
+# the step's name, and its command
+step = @mkdir -p $(RESULTS); { $(2); } 2>&1 | tee $(RESULTS)/$(1).txt || echo $(1) >> $(RESULTS)/failed
+
+gpu: gpu-install
 	@rm -f $(RESULTS)/failed
-	$(GPU_PYTHON) -m pip install --quiet --no-deps --no-build-isolation --editable .
-	$(GPU_PYTHON) -m tembed 2>&1 | tee $(RESULTS)/selfcheck.txt || echo selfcheck >> $(RESULTS)/failed
-	$(PARITY) run --impl tembed --device $(DEVICE) --jobs 8 --without device --json $(RESULTS)/parity_tembed.json 2>&1 \
-	  | tee $(RESULTS)/parity_tembed.txt || echo parity >> $(RESULTS)/failed
-	$(PARITY) compare stock $(RESULTS)/parity_tembed.json $(LIGER) index_add --device $(DEVICE) --jobs 8 --without device \
-	  --json $(RESULTS)/parity.json --report $(RESULTS)/parity.html 2>&1 | tee $(RESULTS)/parity.txt \
-	  || [ $$? = 1 ] || echo compare >> $(RESULTS)/failed
-	[ $(DEVICE) = cpu ] || $(PARITY) run --impl tembed --device $(DEVICE) --jobs 1 --group device \
-	  --json $(RESULTS)/parity_device.json 2>&1 | tee $(RESULTS)/parity_device.txt || echo parity_device >> $(RESULTS)/failed
-	$(PARITY) run --impl tembed --device $(DEVICE) --jobs 8 --group fuzz --fuzz $(FUZZ) \
-	  --json $(RESULTS)/fuzz.json 2>&1 | tee $(RESULTS)/fuzz.txt || echo fuzz >> $(RESULTS)/failed
-	$(GPU_PYTHON) -m pytest -rs $(WORKERS) --junitxml=$(RESULTS)/tests.xml 2>&1 | tee $(RESULTS)/tests.txt \
-	  || echo tests >> $(RESULTS)/failed
-	$(GPU_PYTHON) -m tembed.bench.call_time --json $(RESULTS)/call_time.json || echo call_time >> $(RESULTS)/failed
-	$(GPU_PYTHON) -m tembed.bench.demo --picture $(RESULTS)/demo.png 2>&1 | tee $(RESULTS)/demo.txt \
-	  || echo demo >> $(RESULTS)/failed
-	if [ $(DEVICE) = cuda ] && command -v compute-sanitizer; then for tool in memcheck racecheck initcheck; do \
-	  PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool $$tool --target-processes all --error-exitcode 9 \
-	    $(PARITY) run --impl tembed --device cuda --jobs 1 --case '*/values/*' 2>&1 \
-	    | tee $(RESULTS)/sanitizer_$$tool.txt || echo $$tool >> $(RESULTS)/failed; done; fi
+	@$(MAKE) --no-print-directory $(GPU_STEPS)
 	@! test -s $(RESULTS)/failed || { echo 'failed:'; cat $(RESULTS)/failed; exit 1; }
+
+gpu-install:
+	$(GPU_PYTHON) -m pip install --quiet --no-deps --no-build-isolation --editable .
+
+gpu-selfcheck:
+	$(call step,selfcheck,$(GPU_PYTHON) -m tembed)
+
+# The peers fail, and that is what is to be seen; tembed's failures are the first step's.
+gpu-parity:
+	$(call step,parity_tembed,$(PARITY) run --impl tembed --device $(DEVICE) --jobs 8 --without device \
+	  --json $(RESULTS)/parity_tembed.json)
+	$(call step,parity,$(PARITY) compare stock $(RESULTS)/parity_tembed.json $(LIGER) index_add --device $(DEVICE) \
+	  --jobs 8 --without device --json $(RESULTS)/parity.json --report $(RESULTS)/parity.html || [ $$? = 1 ])
+
+gpu-bench:
+	$(call step,bench,$(GPU_PYTHON) -m tembed.bench run $(BENCH) $(SMALL) --device $(DEVICE) --json $(RESULTS)/bench.json \
+	  && $(GPU_PYTHON) -m tembed.bench plot $(RESULTS)/bench.json --out $(RESULTS))
+	$(call step,call_time,$(GPU_PYTHON) -m tembed.bench call --device $(DEVICE) --json $(RESULTS)/call_time.json)
+
+gpu-device:
+	$(call step,parity_device,[ $(DEVICE) = cpu ] || $(PARITY) run --impl tembed --device $(DEVICE) --jobs 1 \
+	  --group device --json $(RESULTS)/parity_device.json)
+
+gpu-fuzz:
+	$(call step,fuzz,$(PARITY) run --impl tembed --device $(DEVICE) --jobs 8 --group fuzz --fuzz $(FUZZ) \
+	  --json $(RESULTS)/fuzz.json)
+
+gpu-tests:
+	$(call step,tests,$(GPU_PYTHON) -m pytest -rs $(WORKERS) --junitxml=$(RESULTS)/tests.xml)
+
+gpu-demo:
+	$(call step,demo,$(GPU_PYTHON) -m tembed.bench.demo --picture $(RESULTS)/demo.png)
+
+SANITIZE = PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --target-processes all --error-exitcode 9
+gpu-sanitizer:
+	$(call step,sanitizer,[ $(DEVICE) = cpu ] || for tool in memcheck racecheck initcheck; do echo "== $$tool"; \
+	  $(SANITIZE) --tool $$tool $(PARITY) run --impl tembed --device cuda --jobs 1 --case '*/values/*' || exit 1; done)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo*.png

@@ -66,12 +66,15 @@ def pick_tile(kernel: str, D: int, itemsize: int, lanes: int = 32) -> Tile:
 def pick_row_tiles(D: int, itemsize: int, lanes: int = 32) -> tuple[Tile, Tile]:
     """The tiles of max_norm's two kernels, of equally many rows.
 
-    The first holds rows whole, by as many warps as leave a thread four accesses, up to LONGEST_ROW. The second takes
-    long rows piece by piece.
+    The first holds rows whole, by as many warps as leave a thread four accesses, up to LONGEST_ROW; of longer ones a
+    piece, by as many threads as there may be. The second takes long rows piece by piece.
     """
     vector = max(1, ACCESS_BYTES // itemsize)
-    piece = ACCESSES["renorm"] * NUM_WARPS * lanes * vector
-    columns = power_of_two_at_least(D) if LONGEST_ROW // itemsize >= D else piece
+    access = ACCESSES["renorm"] * vector
+    piece = NUM_WARPS * lanes * access
+    if D > LONGEST_ROW // itemsize:
+        return Tile(1, MOST_THREADS * access, MOST_THREADS // lanes), Tile(1, piece)
+    columns = power_of_two_at_least(D)
     warps = min(columns // (4 * vector * lanes), MOST_THREADS // lanes)
     rows = max(1, piece // columns)
     return Tile(rows, columns, max(NUM_WARPS, warps)), Tile(rows, min(columns, piece))

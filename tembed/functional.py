@@ -119,7 +119,7 @@ def _embedding(
     checks.check_range(input, weight.shape[0])
     if differentiable(weight):
         checks.check_differentiable(weight)
-        options = padding_idx, scale_grad_by_freq, sparse
+        options = int(padding_idx), scale_grad_by_freq, sparse
         return record(weight, input, options, None if max_norm is None else (max_norm, norm_type))
     if max_norm is None:
         return ops.lookup(weight, input)

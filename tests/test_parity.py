@@ -73,7 +73,7 @@ ANYWHERE = ("large-table", "large-gradient", "large-output", "millions-of-lookup
 @pytest.mark.parametrize("name", [c.name for c in select("device") if c.feature.name in ANYWHERE])
 def test_device_cases_on_a_smaller_scale(name: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What they check, with sizes that any memory holds."""
-    for constant, value in (("D", 8), ("FAR", 300), ("MANY", 1300), ("REPETITIONS", 2)):
+    for constant, value in (("D", 8), ("FAR", 300), ("MANY", 1300), ("REPETITIONS", 2), ("REPEATED", 1300)):
         monkeypatch.setattr(device_cases, constant, value)
     case = all_cases()[name]
     small = {"N": 600} if "N" in case.parameters else {}

@@ -16,6 +16,7 @@ D = 1024
 FAR = 2**31 // D  # the row, of D columns, from which on an int32 does not count numbers
 MANY = FAR + 1000
 REPETITIONS = 1000
+REPEATED = 20_000  # lookups
 
 
 def _far_rows(subject: Implementation) -> tuple[Tensor, Tensor]:
@@ -99,7 +100,7 @@ def _step(subject: Implementation, c: Configuration) -> tuple[Tensor, Tensor]:
 )
 def repetitions(subject: Implementation, dtype: str, sparse: bool) -> None:
     """A thousand repetitions of one backward give the same bits."""
-    c = Configuration(V=500, D=96, shape=(20_000,), dtype=dtype, sparse=sparse)
+    c = Configuration(V=500, D=96, shape=(REPEATED,), dtype=dtype, sparse=sparse)
     x = make_inputs(c, subject.device)
     weight = x.weight.requires_grad_()
     first = None

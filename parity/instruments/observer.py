@@ -56,7 +56,7 @@ class Access:
     @property
     def active(self) -> npt.NDArray[np.bool_]:
         """Which lanes are not masked off."""
-        mask = True if self["mask"] is None else np.asarray(self["mask"].data)
+        mask = True if self["mask"] is None else np.asarray(self["mask"].data, bool)
         return np.broadcast_to(mask, np.shape(self["pointers"].data))
 
     @property
