@@ -78,7 +78,7 @@ format: $(READY)
 	$(RUN) -m ruff check --fix .
 
 # Steps of `make gpu`, each of which can be made alone: gpu-install first, and RESULTS=dir. What a step prints and finds is
-# in RESULTS; one that fails is named in RESULTS/failed, and the others run all the same.
+# in RESULTS; one that fails is named in RESULTS/failed, and make gpu runs the others all the same.
 # Kernels compile once for each shape of problem: pytest-xdist, where it is installed, spreads that over the cores.
 GPU_STEPS := gpu-selfcheck gpu-parity gpu-bench gpu-device gpu-fuzz gpu-tests gpu-demo gpu-sanitizer
 .PHONY: gpu-install $(GPU_STEPS)
@@ -92,11 +92,11 @@ LIGER = $(shell $(GPU_PYTHON) -c 'import liger_kernel; print("liger")' 2>/dev/nu
 gpu%: SHELL := bash
 gpu%: .SHELLFLAGS := -o pipefail -c
 # the step's name, and its command
-step = @mkdir -p $(RESULTS); { $(2); } 2>&1 | tee $(RESULTS)/$(1).txt || echo $(1) >> $(RESULTS)/failed
+step = @mkdir -p $(RESULTS); { $(2); } 2>&1 | tee $(RESULTS)/$(1).txt || { echo $(1) >> $(RESULTS)/failed; false; }
 
 gpu: gpu-install
 	@rm -f $(RESULTS)/failed
-	@$(MAKE) --no-print-directory $(GPU_STEPS)
+	-@$(MAKE) --no-print-directory --keep-going $(GPU_STEPS)
 	@! test -s $(RESULTS)/failed || { echo 'failed:'; cat $(RESULTS)/failed; exit 1; }
 
 gpu-install:
@@ -107,14 +107,14 @@ gpu-selfcheck:
 
 # The peers fail, and that is what is to be seen; tembed's failures are the first step's.
 gpu-parity:
-	$(call step,parity_tembed,$(PARITY) run --impl tembed --device $(DEVICE) --jobs 8 --without device \
+	-$(call step,parity_tembed,$(PARITY) run --impl tembed --device $(DEVICE) --jobs 8 --without device \
 	  --json $(RESULTS)/parity_tembed.json)
 	$(call step,parity,$(PARITY) compare stock $(RESULTS)/parity_tembed.json $(LIGER) index_add --device $(DEVICE) \
 	  --jobs 8 --without device --json $(RESULTS)/parity.json --report $(RESULTS)/parity.html || [ $$? = 1 ])
 
 gpu-bench:
-	$(call step,bench,$(GPU_PYTHON) -m tembed.bench run $(BENCH) $(SMALL) --device $(DEVICE) --json $(RESULTS)/bench.json \
-	  && $(GPU_PYTHON) -m tembed.bench plot $(RESULTS)/bench.json --out $(RESULTS))
+	-$(call step,bench,$(GPU_PYTHON) -m tembed.bench run $(BENCH) $(SMALL) --device $(DEVICE) --json $(RESULTS)/bench.json)
+	-$(call step,plot,$(GPU_PYTHON) -m tembed.bench plot $(RESULTS)/bench.json --out $(RESULTS))
 	$(call step,call_time,$(GPU_PYTHON) -m tembed.bench call --device $(DEVICE) --json $(RESULTS)/call_time.json)
 
 gpu-device:

@@ -21,7 +21,7 @@ import tembed
 from tembed.parity.checks import check_device, check_file
 from tembed.parity.process import UsageError
 
-from .environment import environment
+from .environment import current_device, environment
 from .stubbed import NoStub, stubbed_launches
 from .summary import summary
 
@@ -105,8 +105,7 @@ def command(args: argparse.Namespace) -> int:
     check_file("--json", args.json)
     if tembed.path(args.device) == "kernels (interpreter)":
         raise UsageError("Triton's interpreter tells nothing of time: unset TRITON_INTERPRET")
-    if torch.device(args.device).type == "cuda":
-        torch.cuda.set_device(args.device)
+    current_device(args.device)
     about = environment(args.device)
     if args.stubbed:
         about["path"] = "kernels, launches stubbed"

@@ -18,7 +18,7 @@ from . import compare, plot, printing
 from .arguments import SHARE, parser
 from .ceiling import timer_on
 from .documents import failures, new_document, read_document, write_document
-from .environment import environment
+from .environment import current_device, environment
 from .providers import PROVIDERS, Provider
 from .runner import run, terminable
 from .workloads import SUITES, Workload, select
@@ -87,10 +87,7 @@ def timing(args: argparse.Namespace) -> int:
     workloads, providers = chosen_workloads(args), chosen_providers(args.provider)
     check_timeable(args.device)
     check_file("--json", args.json)
-    device = torch.device(args.device)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        device = torch.device("cuda", torch.cuda.current_device())
+    device = current_device(args.device)
     says = {provider.name: provider.says for provider in providers}
     document = new_document(environment(str(device)), str(device), says, args.scale, args.suite)
     budget = SHARE * len(workloads) if args.budget is None else args.budget

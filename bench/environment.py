@@ -12,6 +12,15 @@ import tembed
 from tembed import kernels
 
 
+def current_device(name: str) -> torch.device:
+    """The device of a name, with its index, made torch's current one; "cuda" is the one that is current already."""
+    device = torch.device(name)
+    if device.type == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+        torch.cuda.set_device(device)
+    return device
+
+
 def environment(device: str) -> dict[str, Any]:
     """Device, driver, versions, commit and command."""
     where = torch.device(device)

@@ -13,8 +13,9 @@ Data = dict[str, Any]
 
 HEAD = ("workload", "provider", "us", "/ stock (quartiles)", "GB/s", "% of copy", "peak MB", "timed by")
 READING = """\
-us: median. / stock: median of the ratios of one round. GB/s: indices, each row that is looked up once, output (and rows
-over max_norm, written back) over the median. % of copy: of what copies reach here, bytes read and written.
+us: median. / stock: median of the ratios of one round, where both were timed by one method. GB/s: indices, each row
+that is looked up once, output (and rows over max_norm, written back) over the median. % of copy: of what copies reach
+here, bytes read and written; it flatters outputs not much larger than the L2, which may hold some when the clock stops.
 peak: allocated during a call, output included."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 DTYPES = {"bf16": 2, "fp32": 4, "fp64": 8}
-LONGEST = 16_384  # elements of a row
+LONGEST_ALIGNED = 16_384  # elements of the longest row that is tried, if a program of max_norm holds no longer one
 
 # Types of the arguments that are not constants; "T" is the table's, "A" the accumulator's.
 POINTERS = {
@@ -85,9 +85,12 @@ def build(kernel: Any, constants: dict[str, Any], dtype: str, target: str) -> An
 
 def tile_lengths(target: str, dtype: str) -> dict[str, set[int]]:
     """For each kernel the row lengths that reach every tile it has: the shortest and the longest of whole 16 bytes."""
+    from tembed.kernels.tiles import LONGEST_ROW
+
     step = max(1, 16 // DTYPES[dtype])
     reached: dict[tuple[str, tuple[object, ...]], set[int]] = {}
-    for D in range(step, LONGEST + 1, step):
+    longest = max(LONGEST_ALIGNED, LONGEST_ROW // DTYPES[dtype])
+    for D in (*range(step, longest + 1, step), 2 * longest):
         for name, _, constants in variants(target, dtype, D):
             key = name, tuple(value for constant, value in constants.items() if constant != "D")
             reached[key] = {min(reached.get(key, {D})), D}

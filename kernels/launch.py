@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import triton.language as tl
 from triton.compiler import CompiledKernel
+from triton.runtime import jit
 from triton.runtime.jit import JITFunction
 
 # The interpreter patches Triton's language while it runs, for the whole process: one launch at a time.
@@ -20,7 +21,7 @@ TOO_LARGE = 1 << 31
 ALIGNMENT = 16
 
 HERE: AbstractContextManager[Any] = nullcontext()
-TRITONS_RUN = JITFunction.run
+TRITONS_OWN = jit.__file__
 
 
 def on_device_of(tensor: torch.Tensor) -> AbstractContextManager[Any]:
@@ -49,15 +50,16 @@ def accumulator(dtype: torch.dtype) -> tuple[torch.dtype, tl.dtype]:
 def key_of(D: int, weight: torch.Tensor, indices: torch.Tensor, *written: torch.Tensor) -> tuple[Any, ...] | None:
     """All that Triton would specialize a lookup's kernel for, where sizes have 32 bits and all is contiguous.
 
-    None on AMD, where a kernel depends on the size of buffers besides; and while a method in place of Triton's own
-    watches launches, which a kept kernel would go past.
+    None where what is written is not aligned as fresh memory is; on AMD, where a kernel depends on the size of buffers
+    besides; and while a method in place of Triton's own watches launches, which a kept kernel would go past. Triton's
+    settings for debugging and for inspecting compilation act on kernels that are compiled after them.
     """
-    if JITFunction.run is not TRITONS_RUN or ON_AMD:
+    if ON_AMD or JITFunction.run.__code__.co_filename != TRITONS_OWN:
         return None
-    addresses = weight.data_ptr()
     for tensor in written:
-        addresses |= tensor.data_ptr()
-    return D, weight.dtype, indices.dtype, addresses % ALIGNMENT == 0, weight.get_device()
+        if tensor.data_ptr() % ALIGNMENT:
+            return None
+    return D, weight.dtype, indices.dtype, weight.data_ptr() % ALIGNMENT == 0, weight.get_device()
 
 
 class Launch:
@@ -76,7 +78,7 @@ class Launch:
 
     def __call__(self, key: tuple[Any, ...] | None, grid: int, num_warps: int, *args: Any) -> None:
         """Launches `grid` programs; args are all arguments of the kernel in their order, constants included."""
-        if key is None:
+        if key is None or self.kernel.pre_run_hooks:
             self.kernel[grid, 1, 1](*args, num_warps=num_warps)
             return
         kept = self._kept.get(key)

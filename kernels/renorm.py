@@ -33,7 +33,7 @@ def _store_rows(out_ptr, x, n, mask_n, d, over, factor, D: tl.constexpr, ACC: tl
     tl.store(out_ptr + n[:, None] * D + d[None, :], y, mask=mask_n[:, None] & (d[None, :] < D))
 
 
-@triton.jit(do_not_specialize=["V", "N"], do_not_specialize_on_alignment=["indices_ptr"])
+@triton.jit(do_not_specialize=["V", "N", "columns"], do_not_specialize_on_alignment=["indices_ptr"])
 def renorm_rows_kernel(
     weight_ptr,  # [V, D], any strides
     indices_ptr,  # [N]
@@ -44,6 +44,7 @@ def renorm_rows_kernel(
     stride_weight_v,
     stride_weight_d,
     stride_indices_n,
+    columns,
     max_norm: tl.float64,
     p: tl.float64,
     D: tl.constexpr,
@@ -73,7 +74,9 @@ def renorm_rows_kernel(
     d = tl.arange(0, BLOCK_D)
     beginning, mask = _load_rows(weight_ptr, base, inside, d, stride_weight_d, D)
     terms = norm_terms(beginning, mask, exponent, NORM, ACC)
-    for start in range(BLOCK_D, D, BLOCK_D):
+    # D once more, where it bounds a loop: of a constant one the compiler makes thousands of instructions
+    further = columns if BLOCK_D < D else 0
+    for start in range(BLOCK_D, further, BLOCK_D):
         x, mask = _load_rows(weight_ptr, base, inside, start + d, stride_weight_d, D)
         terms = join_terms(terms, norm_terms(x, mask, exponent, NORM, ACC), NORM)
     element = weight_ptr.dtype.element_ty
@@ -85,7 +88,7 @@ def renorm_rows_kernel(
     target = tl.where(over, index, tl.where(most > 0, KEPT, NONE)).to(targets_ptr.dtype.element_ty)
     tl.store(targets_ptr + n, target, mask=mask_n & (tl.where(lane == 0, 1, most) > 0))
     _store_rows(out_ptr, beginning, n, mask_n, d, over, factor, D, ACC)
-    for start in range(BLOCK_D, D, BLOCK_D):
+    for start in range(BLOCK_D, further, BLOCK_D):
         x, mask = _load_rows(weight_ptr, base, inside, start + d, stride_weight_d, D)
         _store_rows(out_ptr, x, n, mask_n, start + d, over, factor, D, ACC)
 
@@ -171,8 +174,8 @@ def renorm_rows(
         key = (*key, norm)
     with on_device_of(out):
         launch_renorm_rows(
-            key, count, tile.num_warps, weight, indices, out, targets, V, N, *strides, stride, float(max_norm),
-            float(norm_type), D, packed, norm, accumulator(weight.dtype)[1], tile.rows, tile.columns,
+            key, count, tile.num_warps, weight, indices, out, targets, V, N, *strides, stride, D,
+            float(max_norm), float(norm_type), D, packed, norm, accumulator(weight.dtype)[1], tile.rows, tile.columns,
         )  # fmt: skip
         launch_write_back_rows(
             key, -(-count // blocks), back.num_warps, out, targets, weight, N, blocks, *strides, D, packed,

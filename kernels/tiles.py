@@ -72,7 +72,7 @@ def pick_row_tiles(D: int, itemsize: int, lanes: int = 32) -> tuple[Tile, Tile]:
     vector = max(1, ACCESS_BYTES // itemsize)
     access = ACCESSES["renorm"] * vector
     piece = NUM_WARPS * lanes * access
-    if D > LONGEST_ROW // itemsize:
+    if D * itemsize > LONGEST_ROW:
         return Tile(1, MOST_THREADS * access, MOST_THREADS // lanes), Tile(1, piece)
     columns = power_of_two_at_least(D)
     warps = min(columns // (4 * vector * lanes), MOST_THREADS // lanes)

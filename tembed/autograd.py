@@ -63,7 +63,7 @@ class EmbeddingFunction(Function):
         return EmbeddingFunction.apply(tangent, indices, ctx.args[1:], None)
 
 
-# Function.apply is this and the handling of functorch's transforms
+# Function.apply is this, and before it the handling of functorch's transforms and of tensors that outlived one
 record = super(Function, EmbeddingFunction).apply
 # the name that tools which print graphs know
 EmbeddingFunction._backward_cls.__name__ = EmbeddingFunction._backward_cls.__qualname__ = "EmbeddingBackward0"

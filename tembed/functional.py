@@ -104,7 +104,7 @@ def _embedding(
     sparse: bool,
 ) -> Tensor:
     """embedding() once padding_idx is settled, for all but the plain case on the CPU. Checks in stock's order."""
-    if isinstance(weight, Tensor) and _only_stock(weight):
+    if isinstance(weight, Tensor) and isinstance(input, Tensor) and _only_stock(input, weight):
         return F.embedding(
             input, weight, None if padding_idx == -1 else padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
         )
@@ -133,10 +133,10 @@ def _only_device_modes(input: Tensor, weight: Tensor) -> bool:
     return type(input) in plain and type(weight) in plain and all(type(mode) is DeviceContext for mode in modes)
 
 
-def _only_stock(weight: Tensor) -> bool:
+def _only_stock(input: Tensor, weight: Tensor) -> bool:
     """Whether the lookup must be torch's own operation, for a transform or a tracer to see through it.
 
-    That is so for meta and sparse tables, tensor subclasses, function transforms and a table that outlived one, and
+    That is so for meta and sparse tables, tensor subclasses, function transforms and tensors that outlived one, and
     under a tracer or compiler.
     """
     return (
@@ -146,6 +146,7 @@ def _only_stock(weight: Tensor) -> bool:
         or torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
         or is_functorch_wrapped_tensor(weight)
+        or is_functorch_wrapped_tensor(input)
         or torch._C._get_tracing_state() is not None
         or (torch._C._len_torch_dispatch_stack() > 0 and any(map(torch._C._get_dispatch_mode, TRACERS)))
     )

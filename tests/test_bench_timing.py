@@ -7,7 +7,7 @@ import pytest
 import torch
 from planted_lookups import RENORM, TINY
 
-from tembed.bench import ceiling, measure, providers
+from tembed.bench import ceiling, measure, providers, timing
 from tembed.bench.call_time import measure as call_time
 from tembed.bench.providers import PROVIDERS
 from tembed.bench.summary import geometric_mean, ratios, summary
@@ -109,6 +109,17 @@ def test_table_is_restored_before_every_sample(monkeypatch: pytest.MonkeyPatch) 
     measure.measure(RENORM["all"], [PROVIDERS["stock"], planted.planted("other", providers.stock)], timer, 4, 0)
     assert len(seen) >= 8
     assert min(seen) > 1.4
+
+
+def test_ratios_are_of_times_taken_by_one_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    timer = planted.quick_timer()
+    methods = iter(["graph", "graph", "events"])
+    monkeypatch.setattr(timer, "prepare", lambda run: timing.Prepared(next(methods), run))
+    chosen = [PROVIDERS["stock"], *(planted.planted(name, providers.stock) for name in ("alike", "other"))]
+    found = measure.measure(TINY, chosen, timer, 2, 0)["providers"]
+    assert found["alike"]["ratio"] > 0
+    assert (found["other"]["ratio"], found["other"]["ratio_quartiles"]) == (None, None)
+    assert len(found["other"]["samples_s"]) == 2
 
 
 def test_useful_bytes_count_a_row_once_and_what_is_written_back() -> None:

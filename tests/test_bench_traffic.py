@@ -19,6 +19,7 @@ from tembed.bench.moved import faults, measure
 from tembed.bench.operations import OPERATIONS, fill
 from tembed.bench.traffic import scaled
 from tembed.bench.workloads import select
+from tembed.kernels import tiles
 from tembed.parity.inputs import LAYOUTS, make_indices
 
 pytestmark = pytest.mark.skipif(not kernels.interpreted(), reason="needs Triton's interpreter")
@@ -47,6 +48,15 @@ def test_no_operation_moves_more_than_it_may(name: str, D: int, dtype: torch.dty
 @pytest.mark.parametrize("layout", sorted(LAYOUTS.keys() - {"contiguous"}))
 def test_strided_tables_move_no_more(name: str, layout: str) -> None:
     assert list(faults(measure(name, *problem(name, 300, torch.float32, layout)))) == []
+
+
+@pytest.mark.parametrize("name", ["max_norm, none over", "max_norm, all over"])
+@pytest.mark.parametrize("D", [300, 4096])
+def test_many_blocks_at_a_glance_move_no_more(name: str, D: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles, "WRITE_BACK_PROGRAMS", 1)
+    weight, indices = problem(name, D, torch.float32)
+    assert tiles.pick_blocks(len(indices) // tiles.pick_row_tiles(D, 4)[0].rows) > 1
+    assert list(faults(measure(name, weight, indices))) == []
 
 
 def test_a_gather_moves_its_floor_exactly_when_a_program_has_whole_rows() -> None:

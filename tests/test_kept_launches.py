@@ -1,6 +1,7 @@
 """A launch that skips Triton's binder leads to the very kernel, and hands it the very arguments, that the binder would.
 
-On stubbed launches: Triton compiles for a GPU that is not there. On a GPU the parity cases say the same natively.
+On stubbed launches: Triton compiles for a GPU that is not there. test_kernels_kept.py looks at the rows, natively on a
+GPU.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from lookups import TENSORS, indices, table
 from torch import Tensor
 
 from tembed import kernels, ops
@@ -29,38 +31,6 @@ def seen() -> Iterator[list[StubbedLaunch]]:
         yield found
 
 
-def table(V: int, D: int, dtype: torch.dtype = torch.float32, offset: int = 0) -> Tensor:
-    return torch.zeros(V * D + offset, dtype=dtype)[offset:].view(V, D)
-
-
-def indices(N: int, dtype: torch.dtype = torch.int64, offset: int = 0) -> Tensor:
-    return torch.zeros(N + offset, dtype=dtype)[offset:]
-
-
-# A table and its indices; neighbours differ in one thing that Triton may make another kernel for, or must not.
-TENSORS: dict[str, Callable[[], tuple[Tensor, Tensor]]] = {
-    "plain": lambda: (table(50, 64), indices(8)),
-    "more lookups": lambda: (table(50, 64), indices(16)),
-    "many lookups": lambda: (table(50, 64), indices(1000)),
-    "one lookup": lambda: (table(50, 64), indices(1)),
-    "other rows": lambda: (table(16, 64), indices(8)),
-    "one row": lambda: (table(1, 64), indices(8)),
-    "other columns": lambda: (table(50, 72), indices(8)),
-    "one column": lambda: (table(50, 1), indices(8)),
-    "odd columns": lambda: (table(50, 5), indices(8)),
-    "bfloat16": lambda: (table(50, 64, torch.bfloat16), indices(8)),
-    "float16": lambda: (table(50, 64, torch.float16), indices(8)),
-    "int32 indices": lambda: (table(50, 64), indices(8, torch.int32)),
-    "table off by an element": lambda: (table(50, 64, offset=1), indices(8)),
-    "indices off by an element": lambda: (table(50, 64), indices(8, offset=1)),
-    "rows apart": lambda: (table(50, 80)[:, :64], indices(8)),
-    "columns apart": lambda: (table(50, 128)[:, ::2], indices(8)),
-    "transposed": lambda: (table(64, 50).T, indices(8)),
-    "indices apart": lambda: (table(50, 64), indices(16)[::2]),
-    "indices expanded": lambda: (table(50, 64), indices(1).expand(8)),
-    "indices 2-D": lambda: (table(50, 64), indices(8).view(2, 4)),
-    "indices 0-D": lambda: (table(50, 64), indices(1)[0]),
-}
 CALLS: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "gather": ops.lookup,
     "max_norm": lambda weight, indices: ops.renorm_lookup(weight, indices, 1.0, 2.0),
@@ -81,7 +51,7 @@ def test_a_kept_launch_is_the_one_that_the_binder_makes(
     from tembed.kernels import gather, renorm
 
     made = {name: make() for name, make in TENSORS.items()}
-    kept = {}
+    kept: dict[str, Any] = {}
     for name in [*made, *made]:  # the second time round, what can be kept has been
         seen.clear()
         CALLS[call](*made[name])
@@ -111,7 +81,7 @@ def binders(call: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> int:
 
     with monkeypatch.context() as patched:
         patched.setattr(JITFunction, "run", counting)
-        patched.setattr(launch, "TRITONS_RUN", counting)
+        patched.setattr(launch, "TRITONS_OWN", __file__)
         call()
     return count
 
@@ -149,3 +119,28 @@ def test_a_program_with_many_kinds_of_tables_keeps_a_bounded_number_of_kernels(
     for D in (1, 2, 3, 4, 5):
         ops.lookup(table(5, D), indices(2))
         assert len(launch_gather_rows._kept) <= 3
+
+
+def test_an_output_off_by_an_element_is_the_binders_business(
+    seen: list[StubbedLaunch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tembed.kernels.gather import gather_rows
+
+    for weight, out in ((table(50, 64, offset=1), table(8, 64)), (table(50, 64), table(8, 64, offset=1))):
+        gather_rows(weight, indices(8), out)
+        gather_rows(weight, indices(8), out)
+    assert len({launched.hash for launched in seen}) == 2
+    assert binders(lambda: gather_rows(table(50, 64), indices(8), table(8, 64, offset=1)), monkeypatch) == 1
+
+
+def test_a_hook_of_the_kernel_sees_kept_launches_too(seen: list[StubbedLaunch]) -> None:
+    from tembed.kernels.gather import gather_rows_kernel
+
+    weight, called = table(50, 64), []
+    ops.lookup(weight, indices(8))
+    gather_rows_kernel.add_pre_run_hook(lambda *args, **kwargs: called.append(1))
+    try:
+        ops.lookup(weight, indices(8))
+    finally:
+        gather_rows_kernel.pre_run_hooks.clear()
+    assert called == [1]

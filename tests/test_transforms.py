@@ -32,13 +32,16 @@ def test_a_sparse_table_is_stocks_business(device: str) -> None:
     assert torch.equal(tembed.embedding(indices, weight).to_dense(), weight.to_dense()[indices])
 
 
-def test_a_table_that_outlived_its_transform_is_looked_up(device: str) -> None:
+def test_tensors_that_outlived_their_transform_are_looked_up(device: str) -> None:
     escaped = []
 
-    def keeping(x: Tensor) -> Tensor:
-        escaped.append(x)
-        return x.sum()
+    def keeping(weight: Tensor, indices: Tensor) -> Tensor:
+        escaped.extend((weight, indices))
+        return weight[indices].sum()
 
     weight, indices = torch.randn(6, 3, device=device), INDICES.to(device)
-    torch.func.grad(keeping)(weight)
-    assert torch.equal(tembed.embedding(indices, escaped[0]), weight[indices])
+    torch.func.grad(keeping)(weight, indices)
+    for table in (weight, weight.clone().requires_grad_()):
+        assert torch.equal(tembed.embedding(escaped[1], table), weight[indices])
+    for chosen in (indices, escaped[1]):
+        assert torch.equal(tembed.embedding(chosen, escaped[0]), weight[indices])
