@@ -4,12 +4,15 @@ import platform
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
 
 import tembed
 from tembed import kernels
+
+RESULTS = (":(top,exclude)bench/results", ":(top,exclude)parity/results")
 
 
 def current_device(name: str) -> torch.device:
@@ -36,9 +39,18 @@ def environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
-        "commit": _output("git", "describe", "--always", "--dirty", "--abbrev=40"),
+        "commit": commit(),
         "command": shlex.join(["python", "-m", *_module(), *sys.argv[1:]]),
     }
+
+
+def commit() -> str | None:
+    """The commit that runs; with "-dirty" if files were changed since, results left out. None outside a repository."""
+    git = ("git", "-C", str(Path(__file__).parent))
+    if not _output(*git, "ls-files", "--error-unmatch", Path(__file__).name):
+        return None
+    changed = _output(*git, "status", "--porcelain", "--untracked-files=no", "--", ":/", *RESULTS)
+    return f"{_output(*git, 'rev-parse', 'HEAD')}{'-dirty' if changed else ''}"
 
 
 def gpu(device: torch.device) -> dict[str, Any]:

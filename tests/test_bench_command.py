@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -225,6 +226,31 @@ def test_environment_says_where_and_quotes_the_command(monkeypatch: pytest.Monke
     found = environment("cpu")
     assert found["command"].endswith("run --workload 'kg/40k x 128/*'")
     assert found["gpu"] is None
+
+
+def test_environment_names_the_commit_and_whether_more_than_results_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    code, result = tmp_path / "bench" / "environment.py", tmp_path / "bench" / "results" / "found.json"
+    result.parent.mkdir(parents=True)
+    monkeypatch.setattr(bench_environment, "__file__", str(code))
+    code.touch()
+    assert bench_environment.commit() is None
+    git("init")
+    assert bench_environment.commit() is None
+    result.touch()
+    git("add", ".")
+    git("commit", "--message", "all")
+    head = git("rev-parse", "HEAD")
+    assert bench_environment.commit() == head
+    result.write_text("more")
+    assert bench_environment.commit() == head
+    code.write_text("more")
+    assert bench_environment.commit() == f"{head}-dirty"
 
 
 def test_environment_names_the_gpu_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
