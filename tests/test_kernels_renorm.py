@@ -68,7 +68,7 @@ PATTERNS = {
 
 def check(weight: torch.Tensor, indices: torch.Tensor, **options: torch.dtype) -> None:
     """Against torch, on the CPU; rows of integers, whose norms and their roots are exact."""
-    expected = weight.cpu()
+    expected = weight.cpu().clone()
     torch.embedding_renorm_(expected, indices.cpu(), 10.0, 1.0)
     out = renormed(weight, indices, 10.0, 1.0, **options)
     assert torch.equal(weight.cpu(), expected)
@@ -101,8 +101,8 @@ def test_renorm_rows_takes_a_row_longer_than_a_program_holds(p: float, device: s
     D = tiles.LONGEST_ROW // 4 + 5
     weight = torch.zeros(4, D, device=device)
     weight[:, 0], weight[:, D - 1], weight[1] = 1.0, 2.0, 3.0
-    weight[2, D - 2] = math.nan
-    expected = weight.cpu()
+    weight[2, 0], weight[2, D - 2] = 2.0, math.nan
+    expected = weight.cpu().clone()
     torch.embedding_renorm_(expected, torch.arange(4), 1.5, p)
     out = renormed(weight, torch.tensor([1, 2, 0], device=device), 1.5, p)
     torch.testing.assert_close(weight[:3].cpu(), expected[:3], rtol=1e-5, atol=0, equal_nan=True)
