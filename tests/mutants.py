@@ -61,7 +61,7 @@ MUTANTS = (
     Mutant("renormed rows not written back", "kernels/renorm.py", "if tl.max(firsts, axis=0) > NONE:", "if tl.max(firsts, axis=0) > KEPT:", NORM),
     Mutant("one row of a tile not written back", "kernels/renorm.py", "mask = (target >= 0)[:, None]", "mask = (target > 0)[:, None]", NORM),
     Mutant("NaN taken for a small norm", "kernels/norms.py", 'axis=1) > 0, float("nan"), norm)', 'axis=1) > 0, float("inf"), norm)', NORM),
-    Mutant("NaN lost between the pieces of a row", "kernels/norms.py", 'tl.where((a != a) | (b != b), float("nan"), tl.maximum(a, b))', "tl.maximum(a, b)", RENORM),
+    Mutant("the larger of two pieces of a row lost", "kernels/norms.py", 'float("nan"), tl.maximum(a, b))', 'float("nan"), a)', RENORM),
     Mutant("only the first block written back", "kernels/renorm.py", "for k in range(0, blocks):", "for k in range(0, 1):", RENORM),
     Mutant("targets left out of a block with some over", "kernels/renorm.py", "mask=mask_n & (tl.where(lane == 0, 1, most) > 0)", "mask=mask_n & (lane == 0)", NORM),
     Mutant("the end of a long row not scaled", "kernels/renorm.py", "_store_rows(out_ptr, x, n, mask_n, start + d, over, factor, D, ACC)", "_store_rows(out_ptr, x, n, mask_n, start + d, over & (D < 0), factor, D, ACC)", RENORM),
