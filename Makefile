@@ -112,9 +112,14 @@ gpu-parity:
 	$(call step,parity,$(PARITY) compare stock $(RESULTS)/parity_tembed.json $(LIGER) index_add --device $(DEVICE) \
 	  --jobs 8 --without device --json $(RESULTS)/parity.json --report $(RESULTS)/parity.html || [ $$? = 1 ])
 
+# Of suite quick the forward takes at most five minutes; the backwards and steps of training have as many together.
+BACKWARDS ?= --operation backward --operation forward+backward --operation 'sparse backward' --operation step --budget 300
 gpu-bench:
 	-$(call step,bench,$(GPU_PYTHON) -m tembed.bench run $(BENCH) $(SMALL) --device $(DEVICE) --json $(RESULTS)/bench.json)
-	-$(call step,plot,$(GPU_PYTHON) -m tembed.bench plot $(RESULTS)/bench.json --out $(RESULTS))
+	-$(call step,bench_backward,$(GPU_PYTHON) -m tembed.bench run $(BENCH) $(BACKWARDS) $(SMALL) --device $(DEVICE) \
+	  --json $(RESULTS)/bench_backward.json)
+	-$(call step,plot,$(GPU_PYTHON) -m tembed.bench plot $(RESULTS)/bench*.json --out $(RESULTS))
+	-$(call step,sort_time,$(GPU_PYTHON) -m tembed.bench sort --device $(DEVICE) --json $(RESULTS)/sort_time.json)
 	$(call step,call_time,$(GPU_PYTHON) -m tembed.bench call --device $(DEVICE) --json $(RESULTS)/call_time.json)
 
 gpu-device:

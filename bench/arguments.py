@@ -9,22 +9,28 @@ from typing import Any
 import torch
 
 from .providers import PROVIDERS
+from .timed import NAMES
 from .workloads import SUITES
 
 ROUNDS = 100
-SHARE = 20.0  # seconds for a workload, where no budget is given
+SHARE = 20.0  # seconds for a workload and operation, where no budget is given
 
 DESCRIPTION = "How long lookups take, on what, and against whom."
 EPILOG = f"""\
-Suites: {", ".join(SUITES)}. Providers: {", ".join(PROVIDERS)}. A provider's output and table are checked in the same
-process before it is timed; one that is wrong gets no numbers. Times are the device's own, from cold caches; GB/s counts
-indices, each row that is looked up once, the output, and rows over max_norm written back. Exit status: 0, 1 if a
-provider failed at a workload, 2 wrong usage, 130 interrupted.
+Suites: {", ".join(SUITES)}. Providers: {", ".join(PROVIDERS)}.
+Operations: {", ".join(NAMES)}; "step" is every step of training, with sparse gradients. A provider's output, table
+and gradient are checked in the same process before it is timed; one that is wrong gets no numbers. Times are the
+device's own, from cold caches; where a sparse gradient makes the host wait, its time is in them. GB/s counts what must
+move: forward, indices, each row that is looked up once, the output, and rows over max_norm written back; backward, each
+row of the output's gradient and each of the table's, sparse each that is looked up; of a step also the gradient read,
+and rows of the table and of the optimizer's state read and written. Exit status: 0, 1 if a provider failed at a
+workload, 2 wrong usage, 130 interrupted.
 """
 # Commands of modules of their own, which are imported when they are asked for.
 OTHERS = {
     "call": ("call_time", "wall clock of a call for 8 indices, against stock"),
     "traffic": ("traffic", "bytes that the kernels load and store, against the least that could be"),
+    "sort": ("sort_time", "what sorting lookups takes, way by way"),
     "static": ("static", "what the compiler makes of the kernels, without a GPU"),
 }
 
@@ -63,12 +69,14 @@ def _chosen() -> argparse.ArgumentParser:
 def _run(command: argparse.ArgumentParser) -> None:
     says = f"only this one; one of {', '.join(PROVIDERS)}"
     command.add_argument("--provider", metavar="NAME", action="append", default=[], help=says)
+    says = f"what is timed ({NAMES[0]}); one of {', '.join(NAMES)}"
+    command.add_argument("--operation", metavar="NAME", action="append", default=[], help=says)
     default = "cuda" if torch.cuda.is_available() else "cpu"
     command.add_argument("--device", default=default, help=f"cuda, cuda:1, or cpu for a rehearsal ({default})")
     command.add_argument("--json", type=Path, metavar="FILE", help="writes everything there, after every workload")
     says = f"samples of each provider, at most ({ROUNDS})"
     command.add_argument("--rounds", type=_least(int, 1), default=ROUNDS, metavar="N", help=says)
-    says = f"for all workloads; those left when it is spent are skipped ({SHARE:g} for each workload)"
+    says = f"for all workloads; those left when it is spent are skipped ({SHARE:g} for each, and each operation)"
     command.add_argument("--budget", type=_least(float, 0), metavar="SECONDS", help=says)
     says = "so many times fewer rows and lookups, for a rehearsal (1)"
     command.add_argument("--scale", type=_least(float, 1), default=1.0, metavar="FACTOR", help=says)

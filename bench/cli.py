@@ -7,21 +7,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
-import tembed
-from tembed.parity.checks import check_device, check_file
+from tembed.parity.checks import check_file
 from tembed.parity.printing import Progress, safe_output, to_reader
 from tembed.parity.process import UsageError
 
 from . import compare, plot, printing
 from .arguments import SHARE, parser
 from .ceiling import timer_on
+from .choices import check_timeable, chosen_operations, chosen_providers, chosen_workloads
 from .documents import failures, new_document, read_document, write_document
 from .environment import current_device, environment
-from .providers import PROVIDERS, Provider
 from .runner import run, terminable
-from .workloads import SUITES, Workload, select
 
 INTERRUPTED = 130
 
@@ -41,35 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def chosen_workloads(args: argparse.Namespace) -> list[Workload]:
-    """Those asked for; UsageError for a suite or a pattern that there is not."""
-    for suite in args.suite:
-        if suite not in SUITES:
-            raise UsageError(f"no suite is called {suite}; there are {', '.join(SUITES)}")
-    for pattern in args.workload:
-        if not select(args.suite, [pattern]):
-            suites = f" in {', '.join(args.suite)}" if args.suite else ""
-            raise UsageError(f"no workload is called that{suites}: {pattern}")
-    return select(args.suite, args.workload)
-
-
-def chosen_providers(names: list[str]) -> list[Provider]:
-    """Those asked for, in their order, or all."""
-    for name in names:
-        if name not in PROVIDERS:
-            raise UsageError(f"no provider is called {name}; there are {', '.join(PROVIDERS)}")
-    return [provider for name, provider in PROVIDERS.items() if not names or name in names]
-
-
-def check_timeable(device: str) -> None:
-    """UsageError if no time can be taken there."""
-    check_device(device)
-    if torch.device(device).type not in ("cuda", "cpu"):
-        raise UsageError(f"--device {device}: times are taken on cuda and cpu")
-    if tembed.path(device) == "kernels (interpreter)":
-        raise UsageError("Triton's interpreter tells nothing of time: unset TRITON_INTERPRET")
-
-
 def listing(args: argparse.Namespace) -> int:
     """Prints the workloads."""
     workloads = chosen_workloads(args)
@@ -85,20 +52,23 @@ def listing(args: argparse.Namespace) -> int:
 def timing(args: argparse.Namespace) -> int:
     """Times the workloads; writes after each, and prints a table."""
     workloads, providers = chosen_workloads(args), chosen_providers(args.provider)
+    operations = chosen_operations(args.operation)
+    pairs = len(workloads) * len(operations)
     check_timeable(args.device)
     check_file("--json", args.json)
     device = current_device(args.device)
     says = {provider.name: provider.says for provider in providers}
-    document = new_document(environment(str(device)), str(device), says, args.scale, args.suite)
-    budget = SHARE * len(workloads) if args.budget is None else args.budget
-    with terminable(), Progress("bench", len(workloads), "workload") as progress:
+    names = [operation.name for operation in operations]
+    document = new_document(environment(str(device)), str(device), says, args.scale, args.suite, names)
+    budget = SHARE * pairs if args.budget is None else args.budget
+    with terminable(), Progress("bench", pairs, "workload") as progress:
 
         def save(outcome: str) -> None:
             if args.json:
                 write_document(document, args.json)
             progress.step(outcome)
 
-        run(document, workloads, providers, timer_on(device), args.rounds, budget, save)
+        run(document, workloads, providers, timer_on(device), args.rounds, budget, save, operations)
     if args.json:
         write_document(document, args.json)
     with to_reader():

@@ -5,7 +5,7 @@ A workload's two times come from two runs: unlike ratios to stock, they also dif
 
 from typing import Any
 
-from .documents import timed
+from .documents import label, timed
 from .summary import geometric_mean
 from .tables import table
 
@@ -45,11 +45,15 @@ def comparison(a: Data, b: Data) -> list[Data]:
 
 
 def means(rows: list[Data]) -> dict[str, float]:
-    """Of each provider, the geometric mean of its ratios."""
+    """Of each provider, and each operation, the geometric mean of its ratios."""
     by_name: dict[str, list[float]] = {}
     for row in rows:
-        by_name.setdefault(row["key"][2], []).append(row["ratio"])
+        by_name.setdefault(_named(row, 2), []).append(row["ratio"])
     return {name: geometric_mean(ratios) or 1.0 for name, ratios in by_name.items()}
+
+
+def _named(row: Data, k: int) -> str:
+    return label(row["key"][k], {"operation": row["key"][1]})
 
 
 def report(a: Data, b: Data) -> str:
@@ -63,10 +67,9 @@ def report(a: Data, b: Data) -> str:
     parts += [f"   {line}" for line in differences(a, b)]
     lines = []
     for row in rows:
-        workload, _, provider = row["key"]
         mark = ("slower" if row["ratio"] > 1 else "faster") if row["apart"] else ""
         times = (f"{row['a_s'] * 1e6:,.2f}", f"{row['b_s'] * 1e6:,.2f}", f"{row['ratio']:.3f}")
-        lines.append((workload, provider, *times, mark))
+        lines.append((_named(row, 0), row["key"][2], *times, mark))
     if lines:
         parts += ["", table(HEAD, lines, left=2), "slower, faster: the quartiles do not overlap"]
         parts += [f"geometric mean of {name}: {mean:.3f}" for name, mean in means(rows).items()]

@@ -3,10 +3,14 @@
 What is timed stands between two events: the replay of a graph that holds one call, or the call itself where it cannot
 be captured. Before every sample a buffer larger than the cache is written, and then read, so that the sample does not
 pay for lines to be written back. That keeps the device busy while the host submits what is timed.
+
+All is done on one stream, on which also the graphs are captured: a backward runs where its forward did, and a capture
+sees one stream.
 """
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,6 +32,18 @@ class CudaTimer(Timer):
         super().__init__(device, flush_bytes)
         self.cuda = cuda
         self.total = torch.zeros((), device=device)
+        self.side = cuda.Stream()
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Within it, the current stream is the one on which calls are captured."""
+        before = self.cuda.current_stream()
+        self.side.wait_stream(before)
+        try:
+            with self.cuda.stream(self.side):
+                yield
+        finally:
+            before.wait_stream(self.side)
 
     def flush(self) -> None:
         """Writes the buffer, then reads it."""
@@ -37,19 +53,16 @@ class CudaTimer(Timer):
     def prepare(self, run: Run) -> Prepared:
         """A graph of one call; the call itself if it waits for the device, or cannot be captured."""
         cuda = self.cuda
-        side = cuda.Stream()
-        side.wait_stream(cuda.current_stream())
-        with cuda.stream(side):
+        with self.active():
             for _ in range(WARM_UP):
                 run()
             waits = self._waits(run)
-        cuda.current_stream().wait_stream(side)
         cuda.synchronize()
         if waits:
             return Prepared("events", run, note=waits)
         graph = cuda.CUDAGraph()
         try:
-            with cuda.graph(graph):
+            with cuda.graph(graph, stream=self.side):
                 output = run()
         except RuntimeError as error:
             cuda.synchronize()
@@ -59,7 +72,14 @@ class CudaTimer(Timer):
             graph.replay()
             return output
 
-        return Prepared("graph", replay, output)
+        return Prepared("graph", replay, output, captured=run)
+
+    def prepare_waiting(self, run: Run, note: str) -> Prepared:
+        """The call itself, warm."""
+        for _ in range(WARM_UP):
+            run()
+        self.cuda.synchronize()
+        return Prepared("events", run, note=note)
 
     def _waits(self, run: Run) -> str:
         """What torch says of a call that waits for the device: known before a capture, which would fail half-way."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,27 @@ from tembed.parity.process import UsageError
 
 Data = dict[str, Any]
 
+FORWARD = "forward"  # what runs are of that say nothing else
 NUMBERS = ("median_s", "quartiles_s", "samples_s", "bytes_per_s", "ratio", "ratio_quartiles", "peak_bytes", "method")
 
 
-def new_document(environment: Data, device: str, providers: dict[str, str], scale: float, suites: list[str]) -> Data:
+def new_document(
+    environment: Data,
+    device: str,
+    providers: dict[str, str],
+    scale: float,
+    suites: list[str],
+    operations: Sequence[str] = (FORWARD,),
+) -> Data:
     """A document without results."""
     where = f"CPU ({environment['device']})" if device == "cpu" else environment["device"]
     rehearsal = "" if scale == 1 else f", sizes divided by {scale:g}"
     return {
-        "title": f"Time of a lookup, forward, on {where}{rehearsal}",
+        "title": f"Time of a lookup, {', '.join(operations)}, on {where}{rehearsal}",
         "environment": environment,
         "device": device,
         "suites": suites,
+        "operations": [*operations],
         "scale": scale,
         "interrupted": False,
         "copy": None,
@@ -77,8 +87,22 @@ def timed(document: Data) -> dict[tuple[str, str, str], Data]:
 def failures(document: Data) -> list[str]:
     """A line for each provider that failed at a workload."""
     return [
-        f"{row['workload']}: {name}: {its['failed']}"
+        f"{label(row['workload'], row)}: {name}: {its['failed']}"
         for row in document["workloads"]
         for name, its in row.get("providers", {}).items()
         if "failed" in its
     ]
+
+
+def label(what: str, row: Data) -> str:
+    """What is spoken of, and the row's operation, if it is not the forward pass."""
+    return what if row["operation"] == FORWARD else f"{what}, {row['operation']}"
+
+
+def by_operation(document: Data) -> dict[str, Data]:
+    """For each operation, in order, the document of its rows alone."""
+    names = dict.fromkeys(row["operation"] for row in document["workloads"])
+    return {
+        name: {**document, "workloads": [row for row in document["workloads"] if row["operation"] == name]}
+        for name in names
+    }

@@ -107,10 +107,11 @@ def measure(name: str, weight: Tensor, indices: Tensor) -> Moved:
     bits = BITS[weight.element_size()]
     if not torch.equal(out.view(bits), weight.view(bits)[indices]):
         raise RuntimeError(f"{name} of {sizes}: wrong rows; nothing is counted")
-    return Moved(name, sizes, _flows(traffic), compared)
+    return Moved(name, sizes, flows_of(traffic), compared)
 
 
-def _flows(traffic: Traffic) -> list[dict[str, Any]]:
+def flows_of(traffic: Traffic) -> list[dict[str, Any]]:
+    """For each launch and argument, in order: launch, kernel, argument, and bytes loaded and stored."""
     found: dict[tuple[int, str, str], dict[str, int]] = defaultdict(lambda: {"load": 0, "store": 0})
     for flow in traffic.flows:
         kinds = ("load", "store") if flow.kind == "atomic" else (flow.kind,)

@@ -1,9 +1,10 @@
-"""Pictures of a run: how near each lookup comes to a copy, and its time over stock's."""
+"""Pictures of a run, for each operation: how near each workload comes to a copy, and its time over stock's."""
 
+import re
 from pathlib import Path
 from typing import Any
 
-from .documents import timed
+from .documents import FORWARD, by_operation, timed
 
 Data = dict[str, Any]
 
@@ -14,7 +15,17 @@ DPI = 200  # twice as many pixels as a page of 800 across shows
 
 
 def draw(document: Data, folder: Path, stem: str) -> list[Path]:
-    """Saves the pictures in a folder and returns their names."""
+    """Saves the pictures of each operation in a folder and returns their names."""
+    saved: list[Path] = []
+    documents = by_operation(document)
+    for name, its in documents.items():
+        title = document["title"] if len(documents) == 1 else f"{document['title']}: {name}"
+        slug = "" if name == FORWARD else "-" + re.sub(r"\W+", "-", name)
+        saved += _draw({**its, "title": title}, folder, stem + slug)
+    return saved
+
+
+def _draw(document: Data, folder: Path, stem: str) -> list[Path]:
     rows = [row for row in document["workloads"] if any("samples_s" in its for its in _providers(row))]
     if not rows:
         return []

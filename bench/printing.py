@@ -1,9 +1,10 @@
 """What a person reads: the workloads, the times and the geometric means of their ratios."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from .documents import failures
+from .documents import FORWARD, by_operation, failures, label
 from .providers import STOCK
 from .summary import geometric_mean
 from .tables import table
@@ -12,11 +13,21 @@ from .workloads import SUITES, Workload
 Data = dict[str, Any]
 
 HEAD = ("workload", "provider", "us", "/ stock (quartiles)", "GB/s", "% of copy", "peak MB", "timed by")
+BEYOND = "beyond MB"
 READING = """\
-us: median. / stock: median of the ratios of one round, where both were timed by one method. GB/s: indices, each row
-that is looked up once, output (and rows over max_norm, written back) over the median. % of copy: of what copies reach
-here, bytes read and written; it flatters outputs not much larger than the L2, which may hold some when the clock stops.
-peak: allocated during a call, output included."""
+us: median. / stock: median of the ratios of one round, where both were timed by one method.
+GB/s: {moved},
+over the median.
+% of copy: of what copies reach here, bytes read and written; it flatters outputs not much larger than the L2, which may
+hold some when the clock stops. peak: allocated during a call, output included{beyond}."""
+GRADIENT = "each row of the output's gradient and of the table's"
+MOVED = {
+    FORWARD: "indices, each row that is looked up once, output (and rows over max_norm, written back)",
+    "backward": GRADIENT,
+    "forward+backward": f"the forward's, and {GRADIENT}",
+    "sparse backward": "each row of the output's gradient, and each that is looked up of the table's",
+}
+STEP = "the forward's and the sparse backward's, the gradient read, rows of table and state read and written"
 
 
 def listing(workloads: list[Workload]) -> str:
@@ -37,10 +48,15 @@ def outcome(document: Data) -> str:
         copied, floor = document["copy"]["bytes_per_s"], document["floor"]
         copies = f"copies reach {copied / 1e9:,.0f} GB/s, " if copied else ""
         parts.append(f"{copies}an empty call takes {floor['median_s'] * 1e6:.2f} us by {floor['method']}")
-    if lines := [*_lines(document)]:
-        parts.append(table(HEAD, lines, left=2) + READING)
-        parts.append(_means(document))
-    if skipped := [f"  {row['workload']}: {row['skipped']}" for row in document["workloads"] if "skipped" in row]:
+    for name, its in by_operation(document).items():
+        beyond = any("beyond_bytes" in x for row in its["workloads"] for x in row.get("providers", {}).values())
+        if lines := [*_lines(its, beyond)]:
+            head = (*HEAD, BEYOND) if beyond else HEAD
+            says = "; beyond: without the gradient" if beyond else ""
+            text = table(head, lines, left=2) + READING.format(moved=MOVED.get(name, STEP), beyond=says)
+            parts += [text if name == FORWARD else f"{name}:\n{text}", _means(its), _unsupported(its)]
+    rows = [row for row in document["workloads"] if "skipped" in row]
+    if skipped := [f"  {label(row['workload'], row)}: {row['skipped']}" for row in rows]:
         parts.append("skipped:\n" + "\n".join(skipped))
     if failed := failures(document):
         parts.append("failed, so there are no numbers:\n" + "\n".join(f"  {line}" for line in failed))
@@ -54,18 +70,20 @@ def _versions(document: Data) -> str:
     return f"torch {about['torch']}, {about['kernels']}, commit {about['commit']}"
 
 
-def _lines(document: Data) -> Iterator[tuple[str, ...]]:
+def _lines(document: Data, beyond: bool) -> Iterator[tuple[str, ...]]:
     for row in document["workloads"]:
         name = row["workload"]
         for provider, its in row.get("providers", {}).items():
-            yield (name, provider, *_cells(its))
+            if "unsupported" in its:
+                continue
+            more = [f"{its['beyond_bytes'] / 1e6:,.1f}" if "beyond_bytes" in its else ""] if beyond else []
+            yield (name, provider, *_cells(its), *more)
             name = ""
 
 
 def _cells(its: Data) -> tuple[str, ...]:
     if "samples_s" not in its:
-        text = f"unsupported: {its['unsupported']}" if "unsupported" in its else "FAILED"
-        return ("", text, "", "", "", "")
+        return ("", "FAILED", "", "", "", "")
     low, high = its["ratio_quartiles"] or (None, None)
     return (
         f"{its['median_s'] * 1e6:,.2f}",
@@ -75,6 +93,18 @@ def _cells(its: Data) -> tuple[str, ...]:
         "" if its["peak_bytes"] is None else f"{its['peak_bytes'] / 1e6:,.1f}",
         its["method"],
     )
+
+
+def _unsupported(document: Data) -> str:
+    """Who took no part, why, and at how many workloads."""
+    reasons = Counter(
+        f"{provider}: {its['unsupported']}"
+        for row in document["workloads"]
+        for provider, its in row.get("providers", {}).items()
+        if "unsupported" in its
+    )
+    lines = (f"  {reason} ({number})" for reason, number in reasons.items())
+    return "\n".join(["unsupported (at how many workloads):", *lines]) if reasons else ""
 
 
 def mean_ratios(document: Data) -> dict[str, dict[str, tuple[float | None, int]]]:

@@ -3,14 +3,14 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from tembed.parity.compare import describe
 
 from .ceiling import copy_bandwidth, method_floor
-from .forward import FORWARD
+from .forward import FORWARD, Operation
 from .measure import measure
 from .providers import Provider
 from .timing import Timer
@@ -27,21 +27,24 @@ def run(
     rounds: int,
     budget: float,
     save: Callable[[str], None],
+    operations: Sequence[Operation] = (FORWARD,),
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Fills the document, and saves it after every workload; an interrupt ends it early.
 
     Args:
-        budget: seconds for all. Each workload gets an equal part of what is left, and none begins when nothing is.
+        budget: seconds for all. Each workload gets for each operation an equal part of what is left, and none begins
+            when nothing is.
         save: called when there is more to keep, with what became of a workload: "pass", "fail" or "skip".
     """
     end = clock() + budget
     try:
         document |= {"budget_s": budget, "flush_bytes": timer.flush_bytes}
         document |= {"copy": copy_bandwidth(timer), "floor": method_floor(timer)}
-        for i, workload in enumerate(workloads):
+        every = [(operation, workload) for operation in operations for workload in workloads]
+        for i, (operation, workload) in enumerate(every):
             left = end - clock()
-            row = _row(workload, providers, timer, rounds, left / (len(workloads) - i), document)
+            row = _row(operation, workload, providers, timer, rounds, left / (len(every) - i), document)
             document["workloads"].append(row)
             timer.release()
             save(_outcome(row))
@@ -50,14 +53,21 @@ def run(
 
 
 def _row(
-    workload: Workload, providers: list[Provider], timer: Timer, rounds: int, seconds: float, document: Data
+    operation: Operation,
+    workload: Workload,
+    providers: list[Provider],
+    timer: Timer,
+    rounds: int,
+    seconds: float,
+    document: Data,
 ) -> Data:
-    about = {"workload": workload.name, "suite": workload.suite, "operation": FORWARD.name}
+    about = {"workload": workload.name, "suite": workload.suite, "operation": operation.name}
     if seconds <= 0:
         return {**about, "skipped": f"the budget of {document['budget_s']:g} s was spent"}
     scale = document["scale"]
     try:
-        row = measure(workload if scale == 1 else workload.scaled(scale), providers, timer, rounds, seconds)
+        scaled = workload if scale == 1 else workload.scaled(scale)
+        row = measure(scaled, providers, timer, rounds, seconds, operation)
     except Exception as error:
         return {**about, "skipped": describe(error)}
     copied = document["copy"]["bytes_per_s"]

@@ -16,7 +16,7 @@ COPIES = {
     "renorm p=2.0": ("weight_ptr", "out_ptr"),
     "write back": ("weight_ptr", "out_ptr"),
     "sum scale=False": ("grad_ptr", "out_ptr", "partial_ptr"),
-    "merge scale=False": ("partial_ptr", "next_partial_ptr"),
+    "merge scale=False": ("partial_ptr",),
 }
 # In which nothing may stand between a program and its rows that takes as long as an integer division.
 UNDIVIDED = ("gather", "renorm", "write back")

@@ -4,6 +4,7 @@ import gc
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -29,12 +30,14 @@ class Prepared:
         launch: what is timed; gives the output.
         output: of a graph: where every replay writes.
         note: why there is no graph.
+        captured: of a graph: what it holds, which owns the memory that replays read.
     """
 
     method: str
     launch: Run
     output: Tensor | None = None
     note: str = ""
+    captured: Run | None = None
 
 
 class Timer:
@@ -53,6 +56,14 @@ class Timer:
     def prepare(self, run: Run) -> Prepared:
         """A call that has run before, made ready to be timed."""
         return Prepared("wall", run)
+
+    def prepare_waiting(self, run: Run, note: str) -> Prepared:
+        """The same, of a call that is never captured; the note says why."""
+        return Prepared("wall", run)
+
+    def active(self) -> AbstractContextManager[None]:
+        """Within it inputs are made, and calls prepared and timed."""
+        return nullcontext()
 
     def sample(self, launch: Callable[[], object], restore: Callable[[], None] = nothing) -> float:
         """Seconds of one call, after restoring and flushing, which are not counted."""

@@ -2,8 +2,9 @@
 
     python -m tembed.bench traffic [--write]
 
-Every workload, scaled down: rows and lookups by one factor, with as many columns. Needs no GPU. Exit status 1 where
-more is moved than operations.py allows.
+Every workload, scaled down: rows and lookups by one factor, with as many columns; and the gradients of one workload of
+each kind. Needs no GPU. Exit status 1 where more is moved than operations.py and gradient_moved.py allow, or a gradient
+takes more memory than memory.py does.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tembed import kernels
+from tembed.bench import gradient_moved, gradient_table
 from tembed.bench.again import run_again
 from tembed.bench.environment import environment
 from tembed.bench.moved import faults, measure
@@ -42,6 +44,8 @@ rows and of the lookups. By `{command}`.
 
 {counts}
 
+## Lookups
+
 """
 
 
@@ -58,23 +62,39 @@ def command(arguments: argparse.Namespace) -> int:
     """Prints a line for each workload; 1 if one moves more than it may."""
     if not kernels.interpreted():
         return run_again(interpret=True)
-    groups = scaled(select(arguments.suite, arguments.workload))
+    chosen = select(arguments.suite, arguments.workload)
+    groups, kinds = scaled(chosen), gradient_table.kinds(chosen)
     rows: list[dict[str, Any]] = []
+    gradients: list[dict[str, Any]] = []
     broken: list[str] = []
-    with Progress("traffic", len(groups), "workload") as progress:
+    with Progress("traffic", len(groups) + len(kinds), "workload") as progress:
         for workload, names in groups.items():
             moved = measure(operation_of(workload), *problem(workload, arguments.seed))
-            about = {"workloads": names, "dtype": workload.dtype, "distribution": workload.distribution}
-            rows.append(about | moved.data())
+            rows.append(_about(workload, names) | moved.data())
             broken += (f"{names[0]}: {fault}" for fault in faults(moved))
             progress.step()
-    counts = f"{len(rows)} workloads, {len(broken)} of which move more than they may."
-    text = table(HEAD, map(_line, rows), left=2)
-    print(text, *broken, counts, sep="\n")
+        for workload, lookups, names in kinds:
+            for its in gradient_table.measured(workload, lookups, arguments.seed):
+                gradients.append(_about(workload, names) | its.data())
+                broken += (f"{names[0]}: {fault}" for fault in gradient_moved.faults(its))
+            progress.step()
+    counts = (
+        f"{len(rows)} workloads and {len(gradients)} gradients, {len(broken)} of which move or take more than they may."
+    )
+    tables = (
+        table(HEAD, map(_line, rows), left=2),
+        table(gradient_table.HEAD, map(gradient_table.line, gradients), left=3),
+    )
+    print(*tables, *broken, counts, sep="\n")
     about = environment("cpu")
-    data = {"environment": about, "seed": arguments.seed, "rows": rows, "broken": broken}
-    write(arguments, json.dumps(data, indent=1) + "\n", ABOUT.format(command=about["command"], counts=counts) + text)
+    data = {"environment": about, "seed": arguments.seed, "rows": rows, "gradients": gradients, "broken": broken}
+    text = ABOUT.format(command=about["command"], counts=counts) + f"\n{gradient_table.ABOUT}".join(tables)
+    write(arguments, json.dumps(data, indent=1) + "\n", text)
     return 1 if broken or not rows else 0
+
+
+def _about(workload: Workload, names: list[str]) -> dict[str, Any]:
+    return {"workloads": names, "dtype": workload.dtype, "distribution": workload.distribution}
 
 
 def scaled(workloads: list[Workload]) -> dict[Workload, list[str]]:

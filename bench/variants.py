@@ -11,20 +11,22 @@ LONGEST_ALIGNED = 16_384  # elements of the longest row that is tried, if a prog
 
 # Types of the arguments that are not constants; "T" is the table's, "A" the accumulator's.
 POINTERS = {
-    "weight_ptr": "T", "out_ptr": "T", "grad_ptr": "T", "partial_ptr": "A", "next_partial_ptr": "A",
+    "weight_ptr": "T", "out_ptr": "T", "zeros_ptr": "T", "grad_ptr": "T", "partial_ptr": "A",
     "indices_ptr": "i64", "order_ptr": "i64", "length_ptr": "i64", "next_length_ptr": "i64", "unique_ptr": "i64",
+    "count_ptr": "i64",
     "keys_ptr": "i32", "ids_ptr": "i32", "targets_ptr": "i32", "starts_ptr": "i8",
 }  # fmt: skip
 DOUBLES = ("max_norm", "p")
 ONES = ("stride_weight_d", "stride_d", "stride_indices_n")
+MULTIPLES = ("size",)  # whole 16 elements
 
 
 def variants(target: str, dtype: str, D: int) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """Name, kernel and constants of everything that a table of this dtype and row length launches."""
     import triton.language as tl
 
-    from tembed.kernels import gather, merge, norms, reduce, renorm, runs
-    from tembed.kernels.tiles import MOST_BLOCKS, pick_row_tiles, pick_tile
+    from tembed.kernels import chunks, gather, merge, norms, rank, renorm, runs
+    from tembed.kernels.tiles import MOST_BLOCKS, MOST_REGISTERS, pick_fill, pick_row_tiles, pick_tile, pick_walk
 
     itemsize, lanes = DTYPES[dtype], 64 if target.startswith("hip") else 32
     acc = tl.float64 if dtype == "fp64" else tl.float32
@@ -43,15 +45,23 @@ def variants(target: str, dtype: str, D: int) -> Iterator[tuple[str, Any, dict[s
     yield "write back", renorm.write_back_rows_kernel, {**norm, **back}
     yield "gather, any strides", gather.gather_rows_kernel, {**table, "PACKED": False}
     for scale in (False, True):
-        flags = {"SCALE": scale, "ACC": acc}
-        chunks = {**tiles("sum", itemsize, "BLOCK_C"), "CHUNK": 32, "LAYOUT": 0}
-        yield f"sum scale={scale}", reduce.sum_chunks_kernel, {**chunks, **flags}
+        flags = {"SCALE": scale, "ACC": acc, **({"maxnreg": MOST_REGISTERS} if target.startswith("cuda") else {})}
+        whole_chunks = {**tiles("sum", itemsize, "BLOCK_C"), "CHUNK": 32, "LAYOUT": 0, **flags}
+        yield f"sum scale={scale}", chunks.sum_chunks_kernel, whole_chunks
         for layout in (1, 2):
-            constants = {**chunks, **flags, "LAYOUT": layout}
-            yield f"sum scale={scale} layout={layout}", reduce.sum_chunks_kernel, constants
-        partials = tiles("merge", 8 if dtype == "fp64" else 4, "BLOCK_C")
-        yield f"merge scale={scale}", merge.merge_partials_kernel, {**partials, **flags}
-    for kernel in (runs.encode_keys_kernel, runs.mark_starts_kernel, runs.write_unique_kernel):
+            rows = max(1, whole_chunks["BLOCK_C"] // layout)
+            constants = {**whole_chunks, "LAYOUT": layout, "BLOCK_C": rows}
+            yield f"sum scale={scale} layout={layout}", chunks.sum_chunks_kernel, constants
+        wide = 8 if dtype == "fp64" else 4
+        walk, zeros = pick_walk(D, wide, lanes), pick_fill(D, itemsize, lanes)
+        walking = {"D": D, "BLOCK_C": walk.rows, "BLOCK_D": walk.columns, "num_warps": walk.num_warps, **flags}
+        for rows in (0, zeros.rows):
+            constants = {**walking, "BLOCK_V": rows, "FILL_D": zeros.columns}
+            yield f"walk{' and fill' if rows else ''} scale={scale}", merge.finish_kernel, constants
+        yield f"merge scale={scale}", merge.merge_partials_kernel, {**tiles("merge", wide, "BLOCK_C"), **flags}
+    ranks = {"BLOCK_N": rank.BLOCK_N, "BLOCK_M": rank.BLOCK_M, "BLOCK": rank.BLOCK, "num_warps": 4}
+    yield "rank", rank.rank_lookups_kernel, ranks
+    for kernel in (runs.encode_keys_kernel, runs.mark_starts_kernel, runs.number_few_kernel, runs.write_unique_kernel):
         yield kernel.fn.__name__, kernel, {"BLOCK_N": runs.BLOCK, "num_warps": 4}
 
 
@@ -65,7 +75,7 @@ def build(kernel: Any, constants: dict[str, Any], dtype: str, target: str) -> An
     gpu = GPUTarget("cuda", int(arch), 32) if backend == "cuda" else GPUTarget("hip", arch, 64)
     types = {"T": dtype, "A": "fp64" if dtype == "fp64" else "fp32"}
     constants = dict(constants)
-    options = {"num_warps": constants.pop("num_warps")}
+    options = {name: constants.pop(name) for name in ("num_warps", "maxnreg") if name in constants}
     signature, attributes = {}, {}
     for position, name in enumerate(kernel.arg_names):
         if name in ONES:
@@ -79,6 +89,8 @@ def build(kernel: Any, constants: dict[str, Any], dtype: str, target: str) -> An
             attributes[(position,)] = make_backend(gpu).parse_attr(aligned + ("S" if backend == "hip" else ""))
         else:
             signature[name] = "fp64" if name in DOUBLES else "i32"
+            if name in MULTIPLES:
+                attributes[(position,)] = make_backend(gpu).parse_attr("D")
     constexprs = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
     return triton.compile(ASTSource(kernel, signature, constexprs, attributes), target=gpu, options=options)
 

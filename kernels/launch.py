@@ -10,6 +10,9 @@ from triton.compiler import CompiledKernel
 from triton.runtime import jit
 from triton.runtime.jit import JITFunction
 
+from . import interpreted
+from .tiles import MOST_REGISTERS
+
 # The interpreter patches Triton's language while it runs, for the whole process: one launch at a time.
 INTERPRETER = threading.RLock()
 ON_AMD = torch.version.hip is not None
@@ -19,6 +22,9 @@ LANES = 64 if ON_AMD else 32
 TOO_LARGE = 1 << 31
 # Pointers to other than whole 16 bytes make other kernels too.
 ALIGNMENT = 16
+
+# Given a limit, if only the hardware's own, NVIDIA's assembler spills nothing to have one program more at a time.
+REGISTERS: dict[str, int] = {"maxnreg": MOST_REGISTERS} if torch.version.cuda and not interpreted() else {}
 
 HERE: AbstractContextManager[Any] = nullcontext()
 TRITONS_OWN = jit.__file__

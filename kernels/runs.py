@@ -9,6 +9,8 @@ import triton
 import triton.language as tl
 
 from .launch import on_device_of
+from .rank import MOST_ROWS, rank_lookups
+from .tiles import is_few
 
 BLOCK = 1024
 
@@ -37,11 +39,11 @@ def mark_starts_kernel(
     N,
     BLOCK_N: tl.constexpr,
 ):
-    """Grid (N / BLOCK_N). starts[n] = 1 where a run begins, 0 elsewhere."""
+    """Grid (N / BLOCK_N). starts[n] = 1 where another run begins, 0 elsewhere: also at the first position."""
     n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
     key = tl.load(keys_ptr + n, mask=n < N, other=0)
     before = tl.load(keys_ptr + n - 1, mask=(n > 0) & (n <= N), other=0)
-    tl.store(starts_ptr + n, ((n == 0) | (key != before)).to(tl.int8), mask=n < N)
+    tl.store(starts_ptr + n, ((n > 0) & (key != before)).to(tl.int8), mask=n < N)
 
 
 @triton.jit(do_not_specialize=["U", "N"])
@@ -62,25 +64,72 @@ def write_unique_kernel(
     tl.store(unique_ptr + run, key, mask=first)
 
 
+@triton.jit(do_not_specialize=["V", "N"])
+def number_few_kernel(
+    keys_ptr,  # [N], sorted
+    ids_ptr,  # [N], int32
+    unique_ptr,  # [N], int64
+    count_ptr,  # [1], int64
+    V,
+    N,
+    BLOCK_N: tl.constexpr,
+):
+    """One program. Numbers the runs, writes the key of each, and how many there are but for that of key V."""
+    number = 0
+    for start in range(0, N, BLOCK_N):
+        n = start + tl.arange(0, BLOCK_N)
+        key = tl.load(keys_ptr + n, mask=n < N, other=0).to(tl.int64)
+        before = tl.load(keys_ptr + n - 1, mask=(n > 0) & (n < N), other=0).to(tl.int64)
+        begins = (n > 0) & (n < N) & (key != before)
+        run = number + tl.cumsum(begins.to(tl.int32), axis=0)
+        tl.store(ids_ptr + n, run, mask=n < N)
+        tl.store(unique_ptr + run, key, mask=(begins | (n == 0)) & (key < V))
+        number = tl.max(run, axis=0)
+    last = tl.load(keys_ptr + N - 1).to(tl.int64)
+    tl.store(count_ptr, number + (last < V).to(tl.int64))
+
+
 def key_dtype(V: int) -> torch.dtype:
     """The narrowest signed integer that holds 0 … V."""
     return next(dtype for dtype in (torch.int8, torch.int16, torch.int32, torch.int64) if torch.iinfo(dtype).max >= V)
 
 
-def sort_indices(indices: torch.Tensor, V: int, padding_idx: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sorted keys [N] and the stable order [N] int64 that sorts them; dropped lookups have key V and come last.
+def sort_indices(
+    indices: torch.Tensor, V: int, padding_idx: int, zeros: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sorted keys [N] and the stable order [N] that sorts them; dropped lookups have key V and come last.
 
+    The order is int32 for few lookups, else int64. `zeros` is set to zero, by the same launch for few lookups.
     The host never waits for the device.
     """
     N = indices.shape[0]
+    if N and is_few(N) and V < MOST_ROWS:
+        return sort_few(indices, V, padding_idx, zeros)
+    if zeros is not None:
+        zeros.zero_()
+    return sort_many(indices, V, padding_idx)
+
+
+def sort_few(
+    indices: torch.Tensor, V: int, padding_idx: int, zeros: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """sort_indices() by comparing each lookup with all others."""
+    keys = torch.empty(len(indices), dtype=key_dtype(V), device=indices.device)
+    order = torch.empty(len(indices), dtype=torch.int32, device=indices.device)
+    rank_lookups(indices, keys, order, V, padding_idx, zeros)
+    return keys, order
+
+
+def sort_many(indices: torch.Tensor, V: int, padding_idx: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """sort_indices() by torch's sort."""
+    N = len(indices)
     keys = torch.empty(N, dtype=key_dtype(V), device=indices.device)
     if N:
         with on_device_of(keys):
             encode_keys_kernel[(triton.cdiv(N, BLOCK),)](
                 indices, keys, V, N, indices.stride(0), padding_idx, BLOCK_N=BLOCK
             )
-    keys, order = torch.sort(keys, stable=True)
-    return keys, order
+    return torch.sort(keys, stable=True)
 
 
 def number_runs(keys: torch.Tensor, V: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -91,13 +140,24 @@ def number_runs(keys: torch.Tensor, V: int) -> tuple[torch.Tensor, torch.Tensor]
     N = keys.shape[0]
     if N == 0:
         return keys.to(torch.int32), keys.to(torch.int64)
+    if is_few(N):
+        return _number_few(keys, V)
     grid = (triton.cdiv(N, BLOCK),)
     starts = torch.empty(N, dtype=torch.int8, device=keys.device)
     with on_device_of(keys):
         mark_starts_kernel[grid](keys, starts, N, BLOCK_N=BLOCK)
-        ids = torch.cumsum(starts, 0, dtype=torch.int32 if N < 2**31 else torch.int64).sub_(1)
+        ids = torch.cumsum(starts, 0, dtype=torch.int32 if N < 2**31 else torch.int64)
         U = int(ids[-1] + (keys[-1] < V))
         unique = torch.empty(U, dtype=torch.int64, device=keys.device)
         if U:
             write_unique_kernel[grid](keys, ids, unique, U, N, BLOCK_N=BLOCK)
     return ids, unique
+
+
+def _number_few(keys: torch.Tensor, V: int) -> tuple[torch.Tensor, torch.Tensor]:
+    ids = torch.empty(len(keys), dtype=torch.int32, device=keys.device)
+    unique = torch.empty(len(keys), dtype=torch.int64, device=keys.device)
+    count = torch.empty(1, dtype=torch.int64, device=keys.device)
+    with on_device_of(keys):
+        number_few_kernel[(1,)](keys, ids, unique, count, V, len(keys), BLOCK_N=BLOCK)
+    return ids, unique[: int(count)]

@@ -4,18 +4,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 
 from . import drives, installed
+from .tiles import FEW
 
 V, D, N = 13, 24, 70
+MANY = FEW + 70  # sorted by torch, and merged level by level
 
 
-def _inputs(device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _inputs(device: str, N: int = N) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(V, D, generator=generator)
-    indices = torch.randint(0, V, (N,), generator=generator)
+    indices = torch.randint(0, V - 1, (N,), generator=generator)
     indices[::3] = 5  # a row whose lookups cross the borders of chunks
     grad = torch.randint(-8, 8, (N, D), generator=generator).float()
     return weight.to(device), indices.to(device), grad.to(device)
@@ -34,29 +37,29 @@ def _renorm(device: str) -> bool:
     from .renorm import renorm_rows
 
     weight, indices, _ = _inputs(device)
-    expected = weight.cpu()
+    expected = weight.cpu().clone()
     torch.embedding_renorm_(expected, indices.cpu(), 4.0, 2.0)
     out = torch.full((N, D), torch.nan, device=device)
     renorm_rows(weight, indices, out, torch.empty(N, dtype=torch.int32, device=device), 4.0, 2.0)
     return torch.allclose(weight.cpu(), expected, rtol=1e-5, atol=0) and torch.equal(out, weight[indices])
 
 
-def _runs(device: str) -> bool:
+def _runs(device: str, N: int = N) -> bool:
     from .runs import number_runs, sort_indices
 
-    _, indices, _ = _inputs(device)
+    _, indices, _ = _inputs(device, N)
     keys, order = sort_indices(indices, V, -1)
     ids, unique = number_runs(keys, V)
-    return torch.equal(unique[ids.long()], indices[order]) and torch.equal(unique, indices.unique())
+    return torch.equal(unique[ids.long()], indices[order.long()]) and torch.equal(unique, indices.unique())
 
 
-def _sum(device: str) -> bool:
+def _sum(device: str, N: int = N) -> bool:
     from .reduce import sum_runs
     from .runs import sort_indices
 
-    _, indices, grad = _inputs(device)
-    out = torch.zeros(V, D, device=device)
-    sum_runs(*sort_indices(indices, V, -1), grad, out, scale=False)
+    _, indices, grad = _inputs(device, N)
+    out = torch.full((V, D), torch.nan, device=device)
+    sum_runs(*sort_indices(indices, V, -1), grad, out, scale=False, fill=True)
     return torch.equal(out.cpu(), torch.zeros(V, D).index_add_(0, indices.cpu(), grad.cpu()))
 
 
@@ -65,6 +68,8 @@ CHECKS: dict[str, Callable[[str], bool]] = {
     "max_norm": _renorm,
     "sorted runs": _runs,
     "segmented sum": _sum,
+    "many runs": partial(_runs, N=MANY),
+    "sum of many": partial(_sum, N=MANY),
 }
 
 

@@ -10,6 +10,7 @@ from math import ceil
 
 ACCESS_BYTES = 16
 NUM_WARPS = 4
+MOST_REGISTERS = 255  # of a thread, on NVIDIA
 
 # Accesses of 16 bytes that each thread of a program has in flight, per kernel.
 ACCESSES = {"gather": 2, "renorm": 2, "sum": 1, "merge": 1}
@@ -23,10 +24,20 @@ MOST_THREADS = 512
 WRITE_BACK_PROGRAMS = 2048
 MOST_BLOCKS = 32
 
+# Lookups that are sorted by comparing each with all others, in one launch; more go to a library's sort.
+FEW = 4096
+# A dense gradient of up to so many rows for each lookup gets its zeros where rows are untouched; of more, all over.
+SPARSE_ROWS = 9
+# Bytes of zeros that one program stores, in at most so many rows.
+FILL_BYTES = 16_384
+MOST_FILL_ROWS = 128
+
 # Sorted positions that one program of the segmented sum adds up in sequence.
-CHUNKS = ((16_384, 16), (262_144, 32))
+CHUNKS = ((262_144, 32),)
 LONGEST_CHUNK = 64
-# Neighbouring spans that one program of the merge combines.
+# Spans along which one launch walks to merge the runs that cross their borders; while there are more, FAN_IN
+# neighbouring ones are merged by one program, level by level.
+WALKED = 128
 FAN_IN = 32
 
 
@@ -83,6 +94,35 @@ def pick_row_tiles(D: int, itemsize: int, lanes: int = 32) -> tuple[Tile, Tile]:
 def pick_blocks(count: int) -> int:
     """How many of `count` blocks of lookups one program of max_norm's second launch looks after."""
     return max(1, min(MOST_BLOCKS, count // WRITE_BACK_PROGRAMS))
+
+
+def is_few(N: int) -> bool:
+    """Whether so many lookups are sorted by comparing each with all others."""
+    return N <= FEW
+
+
+def fills_untouched(N: int, V: int) -> bool:
+    """Whether the zeros of a dense gradient go to untouched rows alone: what is looked up is much of the table.
+
+    Not for a single chunk, which has no launch after it.
+    """
+    return pick_chunk(N) < N and V < SPARSE_ROWS * N
+
+
+@cache
+def pick_fill(D: int, itemsize: int, lanes: int = 32) -> Tile:
+    """The rows of a dense gradient that one program looks after, to set the untouched ones to zero piece by piece."""
+    rows = power_of_two_at_least(FILL_BYTES // max(1, D * itemsize) // 2 + 1)
+    widest = NUM_WARPS * lanes * max(1, ACCESS_BYTES // itemsize)
+    return Tile(min(MOST_FILL_ROWS, max(4, rows)), min(widest, power_of_two_at_least(D)))
+
+
+@cache
+def pick_walk(D: int, itemsize: int, lanes: int = 32) -> Tile:
+    """Chunks by columns that the walking merge adds at a time: sixteen chunks, by what makes two accesses a thread."""
+    vector = max(1, ACCESS_BYTES // itemsize)
+    widest = 2 * NUM_WARPS * lanes * vector // 16
+    return Tile(16, min(widest, power_of_two_at_least(D)))
 
 
 def pick_chunk(N: int) -> int:

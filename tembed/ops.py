@@ -94,11 +94,13 @@ def _dense_gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: i
     if not on_kernels(grad_output) or grad_output.dtype not in FLOATS:
         return reference.dense_gradient(grad_output, indices, V, padding_idx, scale)
     D = grad_output.shape[-1]
-    out = torch.zeros(V, D, dtype=grad_output.dtype, device=grad_output.device)
-    if grad_output.numel():
-        launch = _launchers()
-        keys, order = launch.sort_indices(indices.reshape(-1), V, padding_idx)
-        launch.sum_runs(keys, order, _rows_of(grad_output), out, scale)
+    if not grad_output.numel():
+        return torch.zeros(V, D, dtype=grad_output.dtype, device=grad_output.device)
+    out = torch.empty(V, D, dtype=grad_output.dtype, device=grad_output.device)
+    launch = _launchers()
+    fill = launch.pick_regime(indices.numel(), V, D, grad_output.element_size()).fill
+    keys, order = launch.sort_indices(indices.reshape(-1), V, padding_idx, None if fill else out)
+    launch.sum_runs(keys, order, _rows_of(grad_output), out, scale, fill)
     return out
 
 

@@ -25,6 +25,12 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """The suite's processes share the cores already, and what it computes is small."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _hardware() -> Iterator[None]:
     with hardware():
         yield

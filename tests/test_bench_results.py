@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tembed.bench.gradient_moved import GRADIENTS, LIMIT, SHORT_LIMIT
 from tembed.bench.operations import OPERATIONS
 from tembed.bench.static import TARGETS
 from tembed.bench.static_tables import faults
@@ -57,3 +58,19 @@ def test_readme_says_what_calls_take() -> None:
             measured = [result["ratio"] for name, result in results.items() if name.startswith(form)]
             digits = len(claimed.partition(".")[2])
             assert float(claimed) == round(max(measured), digits), (file, form, measured)
+
+
+def test_gradients_of_every_workload_are_within_the_gates() -> None:
+    rows = read("traffic.json")["gradients"]
+    names = {name for row in rows for name in row["workloads"]}
+    assert names == {workload.name for suite, its in SUITES.items() if suite != "quick" for workload in its}
+    assert {row["operation"] for row in rows} == {*GRADIENTS}
+    assert [row for row in rows if not row["floor"] <= row["rows"] <= row["limit"] * row["floor"]] == []
+    assert [row for row in rows if row["beyond"] > row["beyond_allowed"]] == []
+
+
+def test_readme_says_what_gradients_move_and_take() -> None:
+    rows = read("traffic.json")["gradients"]
+    worst = [max(row["to_floor"] for row in rows if row["limit"] <= limit) for limit in (SHORT_LIMIT, LIMIT)]
+    assert f"short runs; any, at worst | {worst[0]:.3f}; {worst[1]:.3f} |" in README
+    assert f"at worst | {max(row['beyond'] / row['beyond_allowed'] for row in rows):.3f} |" in README

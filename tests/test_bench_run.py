@@ -104,7 +104,9 @@ def test_interrupt_keeps_what_was_there(tmp_path: Path, when: str) -> None:
 def test_budget_ends_rounds_and_then_workloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shares = []
 
-    def measured(workload: Workload, providers: Any, timer: Any, rounds: int, seconds: float) -> dict[str, Any]:
+    def measured(
+        workload: Workload, providers: Any, timer: Any, rounds: int, seconds: float, *_: Any
+    ) -> dict[str, Any]:
         shares.append(seconds)
         return {"providers": {}}
 

@@ -132,3 +132,9 @@ def test_command_writes_numbers_and_tables(tmp_path: Path) -> None:
         assert row["total"] == sum(flow["load"] + flow["store"] for flow in row["launches"])
         assert row["ratios"]["to_gather_floor"] == pytest.approx(row["total"] / row["gather_floor"], abs=1e-4)
         assert f"{row['total']:,}" in files["markdown"].read_text()
+    assert [row["operation"] for row in document["gradients"]] == ["dense gradient", "sparse gradient"]
+    for row in document["gradients"]:
+        assert len(row["workloads"]) == 2
+        assert row["floor"] <= row["rows"] <= row["limit"] * row["floor"]
+        assert row["beyond"] <= row["beyond_allowed"]
+        assert f" {row['rows']:,} " in files["markdown"].read_text()

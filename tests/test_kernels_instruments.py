@@ -16,6 +16,8 @@ from torch import Tensor
 
 import tembed
 from tembed import kernels, ops
+from tembed.kernels import tiles
+from tembed.kernels.regimes import pick_regime
 from tembed.kernels.tiles import pick_chunk, pick_tile
 from tembed.parity.inputs import LAYOUTS, make_indices
 from tembed.parity.instruments import INSTRUMENTS, ORDERS, stacked
@@ -45,25 +47,37 @@ class Problem:
     outside: bool = False
 
 
-# Chunks are 16 lookups long: one, a border crossed, one level of merging and two; the kernels' tiles of rows and
-# of columns are crossed too.
+# Chunks are 4 lookups long, and more than 8 of them are merged before they are walked along: one chunk, a border
+# crossed, no level of merging, one and two; the kernels' tiles of rows and of columns are crossed too.
 PROBLEMS = (
-    Problem("zipf", 15, 6, 5, scale=True),
+    Problem("zipf", 3, 6, 5, scale=True),
     Problem("hot", 70, 9, 40, dtype=torch.bfloat16, layout="padded rows"),
     Problem("uniform", 1100, 50, 1, padding_idx=3, outside=True),
     Problem("zipf", 140, 30, 40, padding_idx=0, scale=True, layout="transposed"),
     Problem("boundary", 33, 12, 260, scale=True, outside=True),
     Problem("sorted", 40, 20, 130, layout="every second column"),
+    Problem("uniform", 9, 90, 16, scale=True),
 )
 
 
-def test_problems_cross_the_borders_of_chunks_and_of_programs() -> None:
-    spans = {-(-problem.N // pick_chunk(problem.N)) for problem in PROBLEMS}
-    assert {pick_chunk(problem.N) for problem in PROBLEMS} == {16}
-    assert 1 in spans
-    assert max(spans) > 32
+CHUNK, WALKED, FEW = 4, 8, 100
+
+
+@pytest.fixture(autouse=True)
+def _small_regimes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few lookups and many, on a scale for the interpreter."""
+    monkeypatch.setattr(tiles, "CHUNKS", ((1 << 40, CHUNK),))
+    monkeypatch.setattr(tiles, "FEW", FEW)
+    monkeypatch.setattr(tiles, "WALKED", WALKED)
+
+
+def test_problems_cross_the_borders_of_regimes_of_chunks_and_of_programs() -> None:
+    assert {pick_chunk(problem.N) for problem in PROBLEMS} == {CHUNK}
+    regimes = [pick_regime(p.N, p.V, p.D, p.dtype.itemsize) for p in PROBLEMS]
+    assert {(its.levels, its.walks) for its in regimes} >= {(0, False), (0, True), (1, False), (1, True)}
+    assert {its.ranked for its in regimes} == {its.fill for its in regimes} == {False, True}
     sums = [(p, pick_tile("sum", p.D, p.dtype.itemsize)) for p in PROBLEMS]
-    assert any(tile.rows < -(-p.N // 16) for p, tile in sums)
+    assert any(tile.rows < -(-p.N // CHUNK) for p, tile in sums)
     assert any(tile.columns < p.D and p.scale for p, tile in sums)
 
 
@@ -158,12 +172,12 @@ def test_stacked_refuses_unknown_names_and_two_orders() -> None:
         pass
 
 
-def store_past_the_end(keys: Tensor, order: Tensor, grad: Tensor, out: Tensor, scale: bool) -> None:
+def store_past_the_end(keys: Tensor, order: Tensor, grad: Tensor, out: Tensor, scale: bool, fill: bool) -> None:
     """An output that is one row, expanded, is no place for four."""
     launchers().gather_rows(grad, order, out[:1].expand(4, 6))
 
 
-def store_to_overlapping_rows(keys: Tensor, order: Tensor, grad: Tensor, out: Tensor, scale: bool) -> None:
+def store_to_overlapping_rows(keys: Tensor, order: Tensor, grad: Tensor, out: Tensor, scale: bool, fill: bool) -> None:
     """Each row begins at the second element of the row before it."""
     launchers().renorm_rows(grad.as_strided((4, 6), (1, 1)), order, out, order.to(torch.int32), 0.1, 2.0)
 

@@ -7,31 +7,39 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tembed import kernels, ops
-from tembed.kernels.tiles import FAN_IN, pick_chunk
+from tembed.kernels import tiles
+from tembed.kernels.regimes import pick_regime
+from tembed.kernels.tiles import SPARSE_ROWS, WALKED
 from tembed.parity.instruments.launches import HostWaits, launches, on_fake_device, waits
 
-
-def merges(N: int) -> int:
-    """Launches that merge the partial sums of N lookups: the depth of a tree over their chunks."""
-    spans, depth = triton.cdiv(N, pick_chunk(N)), 0
-    while spans > 1:
-        spans, depth = triton.cdiv(spans, FAN_IN), depth + 1
-    return depth
-
-
 Call = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Any]
-# What each call may launch for N lookups, and how often the host may wait. A dense gradient encodes keys, sums
-# chunks and merges them; a sparse one marks and numbers runs besides.
-CALLS: dict[str, tuple[Callable[[int], int], int, Call]] = {
-    "lookup": (lambda N: 1, 0, lambda w, i, g: ops.lookup(w, i)),
-    "max_norm": (lambda N: 2, 0, lambda w, i, g: ops.renorm_lookup(w, i, 1.0, 2.0)),
-    "dense gradient": (lambda N: 2 + merges(N), 0, lambda w, i, g: ops.gradient(g, i, 6, 1, True, False)),
-    "double backward": (lambda N: 1, 0, lambda w, i, g: ops.gradient_of_gradient(w, i, 1, True)),
-    "sparse gradient": (lambda N: 4 + merges(N), 1, lambda w, i, g: ops.gradient(g, i, 6, 1, True, True)),
-}
-LENGTHS = {6: 0, 16: 0, 17: 1, 512: 1, 513: 2}
+# What each call may launch for so many lookups that are ranked or not, and whose sums are merged by so many launches,
+# and how often the host may wait. A dense gradient ranks or encodes keys, sums chunks and merges them; a sparse one
+# numbers runs besides, many by marking and writing them.
+CALLS: dict[str, tuple[Callable[[bool, int], int], int, Call]] = {
+    "lookup": (lambda few, merges: 1, 0, lambda w, i, g: ops.lookup(w, i)),
+    "max_norm": (lambda few, merges: 2, 0, lambda w, i, g: ops.renorm_lookup(w, i, 1.0, 2.0)),
+    "dense gradient": (lambda few, merges: 2 + merges, 0, lambda w, i, g: ops.gradient(g, i, 6, 1, True, False)),
+    "dense gradient of a large table": (
+        lambda few, merges: 2 + merges, 0, lambda w, i, g: ops.gradient(g, i, SPARSE_ROWS * len(i), 1, True, False)
+    ),
+    "double backward": (lambda few, merges: 1, 0, lambda w, i, g: ops.gradient_of_gradient(w, i, 1, True)),
+    "sparse gradient": (
+        lambda few, merges: (3 if few else 4) + merges, 1, lambda w, i, g: ops.gradient(g, i, 6, 1, True, True)
+    ),
+}  # fmt: skip
+CHUNK, FEW = 32, 200
+# Those that are not few, with their merges: one chunk is none, up to WALKED a walk, more a level and a walk.
+LENGTHS = {6: 0, CHUNK: 0, CHUNK + 1: 1, FEW: 1, FEW + 1: 1, CHUNK * WALKED: 1, CHUNK * WALKED + 1: 2}
+
+
+@pytest.fixture(autouse=True)
+def _fewer_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To rank thousands takes the interpreter seconds."""
+    monkeypatch.setattr(tiles, "FEW", FEW)
 
 
 @triton.jit
@@ -45,6 +53,40 @@ def tensors(N: int, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor, to
     return torch.randn(6, 4, device=device), indices.to(device), torch.randn(N, 4, device=device)
 
 
+class Operations(TorchDispatchMode):
+    """Collects the names of torch's operations that do more than allocate or view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if (
+            not func.is_view
+            and func.namespace == "aten"
+            and not name.startswith(("empty", "new_empty", "_unsafe_view"))
+        ):
+            self.names.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("V", [6, 1_000_000])
+def test_a_dense_gradient_of_few_takes_three_launches_zeros_included(V: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "drives", lambda device_type: True)
+
+    def call(grad_output: torch.Tensor, indices: torch.Tensor) -> list[str]:
+        with Operations() as operations:
+            ops.gradient(grad_output, indices, V, 1, True, False)
+        return operations.names
+
+    for N, launched in ((1, 2), (CHUNK, 2), (CHUNK + 1, 3), (FEW, 3)):
+        operations, found = on_fake_device(call, torch.ones(N, 4), torch.zeros(N, dtype=torch.int64))
+        assert (operations, len(found)) == ([], launched)
+    operations, _ = on_fake_device(call, torch.ones(FEW + 1, 4), torch.zeros(FEW + 1, dtype=torch.int64))
+    assert "sort" in operations
+
+
 @pytest.mark.parametrize("N", LENGTHS)
 @pytest.mark.parametrize("name", CALLS)
 def test_call_launches_and_waits_as_often_as_stated(name: str, N: int, device: str) -> None:
@@ -52,9 +94,19 @@ def test_call_launches_and_waits_as_often_as_stated(name: str, N: int, device: s
     inputs = tensors(N, device)
     with launches() as found, waits() as seen:
         call(*inputs)
-    assert merges(N) == LENGTHS[N]
-    assert len(found) == launched(N), found
+    assert len(found) == launched(N <= FEW, LENGTHS[N]), found
     assert len(seen) == waited, seen
+
+
+@pytest.mark.parametrize("N", LENGTHS)
+def test_regimes_say_how_many_kernels_are_launched(N: int, device: str) -> None:
+    _, indices, grad_output = tensors(N, device)
+    for V in (6, SPARSE_ROWS * N - 1, SPARSE_ROWS * N):
+        its = pick_regime(N, V, 4, 4)
+        for sparse, stated in ((False, its.dense_launches), (True, its.sparse_launches)):
+            with launches() as found:
+                ops.gradient(grad_output, indices, V, -1, False, sparse)
+            assert len(found) == stated, (V, sparse)
 
 
 def test_launches_names_kernels_and_grids(device: str) -> None:
@@ -123,4 +175,4 @@ def test_the_host_waits_only_to_size_a_sparse_gradient(name: str, monkeypatch: p
         with pytest.raises(HostWaits, match="_local_scalar_dense"):
             on_fake_device(call, *tensors(40))
     else:
-        assert len(on_fake_device(call, *tensors(40))[1]) == launched(40)
+        assert len(on_fake_device(call, *tensors(40))[1]) == launched(True, 1)

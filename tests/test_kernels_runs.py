@@ -1,7 +1,26 @@
 import pytest
 import torch
 
+from tembed.kernels import rank, tiles
 from tembed.kernels.runs import BLOCK, key_dtype, number_runs, sort_indices
+from tembed.parity.instruments.launches import launches
+
+
+def test_few_are_no_more_than_a_pair_of_row_and_position_has_room_for() -> None:
+    assert rank.MOST.value >= tiles.FEW
+    assert rank.MOST_ROWS * rank.MOST.value < 2**63
+    assert (2**15 + 1) * rank.MOST.value < 2**31
+
+
+@pytest.fixture(params=["few", "few, in blocks as compiled", "many"])
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether as many lookups as a test has are few."""
+    if "compiled" in request.param:
+        monkeypatch.setattr(rank, "BLOCK_N", rank.COMPILED[0])
+        monkeypatch.setattr(rank, "BLOCK_M", rank.COMPILED[1])
+    if request.param == "many":
+        monkeypatch.setattr(tiles, "FEW", 0)
+    return request.param != "many"
 
 
 def test_key_dtype_is_the_narrowest_that_holds_V() -> None:
@@ -11,9 +30,11 @@ def test_key_dtype_is_the_narrowest_that_holds_V() -> None:
         assert key_dtype(highest + 1) == wider
 
 
-@pytest.mark.parametrize("V", [1, 127, 128, 32767, 32768, 2**31 - 1, 2**31, 2**40])
-@pytest.mark.parametrize("N", [0, 1, 2, 100, BLOCK, BLOCK + 1])
-def test_sort_indices_orders_stably_and_drops_padding_and_bad_indices(N: int, V: int, device: str) -> None:
+@pytest.mark.parametrize("V", [1, 127, 128, 32767, 32768, 2**31 - 1, 2**31, rank.MOST_ROWS - 1, rank.MOST_ROWS])
+@pytest.mark.parametrize(
+    "N", [0, 1, 2, rank.COMPILED[0], rank.COMPILED[0] + 1, rank.COMPILED[1], rank.COMPILED[1] + 1, BLOCK + 1]
+)
+def test_sort_indices_orders_stably_and_drops_padding_and_bad_indices(N: int, V: int, few: bool, device: str) -> None:
     indices = torch.randint(0, min(V, 40), (N,), device=device) * max(1, V // 40) % V
     indices[::7] = -1
     indices[3::11] = V
@@ -22,19 +43,46 @@ def test_sort_indices_orders_stably_and_drops_padding_and_bad_indices(N: int, V:
     dropped = (indices < 0) | (indices >= V) | (indices == padding)
     expected, stable = torch.where(dropped, V, indices).sort(stable=True)
     assert torch.equal(keys.long(), expected)
-    assert torch.equal(order, stable)
+    assert order.dtype == (torch.int32 if few and N and V < rank.MOST_ROWS else torch.int64)
+    assert torch.equal(order.long(), stable)
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 def test_sort_indices_reads_strided_indices(dtype: torch.dtype, device: str) -> None:
     indices = torch.randint(0, 9, (40,), dtype=dtype, device=device)[::3]
     keys, order = sort_indices(indices, 9, -1)
-    assert torch.equal(keys.to(dtype), indices[order])
+    assert torch.equal(keys.to(dtype), indices[order.long()])
+
+
+@pytest.mark.parametrize("past", [-1, 0, 1])
+def test_few_are_ranked_up_to_the_threshold(past: int, device: str) -> None:
+    N = tiles.FEW + past
+    indices = torch.randint(-1, 300, (N,), device=device)
+    with launches() as found:
+        keys, order = sort_indices(indices, 299, 7)
+    assert [launched.kernel for launched in found] == ["encode_keys_kernel" if past > 0 else "rank_lookups_kernel"]
+    dropped = (indices < 0) | (indices == 299) | (indices == 7)
+    expected, stable = torch.where(dropped, 299, indices).sort(stable=True)
+    assert torch.equal(keys.long(), expected)
+    assert torch.equal(order.long(), stable)
+    with launches() as found:
+        number_runs(keys, 299)
+    names = ["mark_starts_kernel", "write_unique_kernel"] if past > 0 else ["number_few_kernel"]
+    assert [launched.kernel for launched in found] == names
+
+
+@pytest.mark.parametrize("N", [0, 5, 90])
+@pytest.mark.parametrize("size", [1, rank.BLOCK - 1, rank.BLOCK + 1])
+def test_sort_indices_sets_an_output_to_zero(N: int, size: int, few: bool, device: str) -> None:
+    memory = torch.full((size + 2,), float("nan"), device=device)
+    sort_indices(torch.zeros(N, dtype=torch.int64, device=device), 3, -1, memory[1:-1])
+    assert not memory[1:-1].any()
+    assert memory[[0, -1]].isnan().all()
 
 
 @pytest.mark.parametrize("tail", [0, 1, 5])
 @pytest.mark.parametrize("N", [1, 2, 90, BLOCK, BLOCK + 3])
-def test_number_runs_counts_runs_and_leaves_the_dropped_tail_out(N: int, tail: int, device: str) -> None:
+def test_number_runs_counts_runs_and_leaves_the_dropped_tail_out(N: int, tail: int, few: bool, device: str) -> None:
     V = 50
     keys = torch.cat([torch.randint(0, V, (N,)).sort().values, torch.full((tail,), V)]).to(device, torch.int8)
     ids, unique = number_runs(keys, V)
@@ -43,7 +91,7 @@ def test_number_runs_counts_runs_and_leaves_the_dropped_tail_out(N: int, tail: i
     assert torch.equal(unique, expected[expected < V].long())
 
 
-def test_number_runs_of_nothing_but_dropped_lookups_is_empty(device: str) -> None:
+def test_number_runs_of_nothing_but_dropped_lookups_is_empty(few: bool, device: str) -> None:
     ids, unique = number_runs(torch.full((6,), 3, dtype=torch.int8, device=device), 3)
     assert unique.shape == (0,)
     assert not ids.any()

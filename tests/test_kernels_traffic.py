@@ -46,38 +46,39 @@ def problem(N: int, V: int, D: int, dtype: torch.dtype, distribution: str) -> tu
     return Lookups(N, len(indices.unique()), V, D, dtype.itemsize), indices
 
 
-# Partial sums, keys, the sorted order, and for a dense gradient its zeros are what comes on top. The shorter a row,
-# the more the keys and the order weigh; in the first case half as many rows as lookups, in the second seven times.
-RATIOS = {
-    (120, 40, torch.bfloat16): (1.65, 1.75),
-    (1600, 40, torch.bfloat16): (1.2, 1.75),
-    (120, 64, torch.float32): (1.45, 1.3),
-}
+ROWS = ("grad_ptr", "out_ptr", "zeros_ptr", "partial_ptr")
 
 
+def rows_moved(grad_output: torch.Tensor, indices: torch.Tensor, V: int, sparse: bool) -> tuple[Traffic, int]:
+    with observed(Traffic()) as traffic:
+        ops.gradient(grad_output, indices, V, -1, False, sparse)
+    return traffic, sum(traffic.total(argument=name) for name in ROWS)
+
+
+# A table with fewer rows than lookups, one with somewhat more, of which the untouched are filled, and one with many
+# more, which gets its zeros all over. Partial sums of runs that cross a chunk's border are what comes on top.
 @pytest.mark.parametrize("distribution", ["uniform", "zipf", "hot"])
-@pytest.mark.parametrize(("V", "D", "dtype"), RATIOS)
+@pytest.mark.parametrize(("D", "dtype"), [(40, torch.bfloat16), (64, torch.float32)])
+@pytest.mark.parametrize("V", [200, 1600, 10_000])
 def test_gradients_move_little_more_than_they_must(V: int, D: int, dtype: torch.dtype, distribution: str) -> None:
-    sizes, indices = problem(240, V, D, dtype, distribution)
-    grad_output = torch.randn(240, D).to(dtype)
-    dense, sparse = RATIOS[V, D, dtype]
-    with observed(Traffic()) as traffic:
-        ops.gradient(grad_output, indices, V, -1, False, False)
-    # the zeros are torch's
-    assert 1 < (traffic.total() + sizes.rows(V)) / sizes.dense_floor() < dense
-    assert traffic.total("bytes", kernel="sum_chunks_kernel", argument="grad_ptr") == sizes.rows(240)
-    with observed(Traffic()) as traffic:
-        ops.gradient(grad_output, indices, V, -1, False, True)
-    assert 1 < traffic.total() / sizes.sparse_floor() < sparse
+    N = 640
+    sizes, indices = problem(N, V, D, dtype, distribution)
+    limit = 1.10 if sizes.N <= 2 * sizes.U else 1.25
+    grad_output = torch.randn(N, D).to(dtype)
+    traffic, rows = rows_moved(grad_output, indices, V, False)
+    assert 1 <= rows / sizes.dense_floor() <= limit
+    assert traffic.total("bytes", kernel="sum_chunks_kernel", argument="grad_ptr") == sizes.rows(N)
+    traffic, rows = rows_moved(grad_output, indices, V, True)
+    assert 1 <= rows / sizes.sparse_floor() <= limit
     assert traffic.total("bytes", argument="out_ptr") == sizes.rows(sizes.U)
 
 
 def test_scale_grad_by_freq_moves_lengths_besides() -> None:
-    sizes, indices = problem(240, 120, 64, torch.float32, "zipf")
+    _, indices = problem(240, 120, 64, torch.float32, "zipf")
     moved = []
     for scale in (False, True):
         with observed(Traffic()) as traffic:
             ops.gradient(torch.randn(240, 64), indices, 120, -1, scale, True)
         moved.append(traffic.total())
     assert 0 < moved[1] - moved[0] == traffic.total(argument="length_ptr") + traffic.total(argument="next_length_ptr")
-    assert moved[1] < 1.3 * sizes.sparse_floor()
+    assert moved[1] < 1.01 * moved[0]

@@ -1,17 +1,22 @@
 import pytest
 
+from tembed.kernels.chunks import AHEAD
 from tembed.kernels.tiles import (
     ACCESS_BYTES,
     CHUNKS,
+    FILL_BYTES,
     LONGEST_CHUNK,
     LONGEST_ROW,
     MOST_BLOCKS,
+    MOST_FILL_ROWS,
     MOST_THREADS,
     WRITE_BACK_PROGRAMS,
     pick_blocks,
     pick_chunk,
+    pick_fill,
     pick_row_tiles,
     pick_tile,
+    pick_walk,
 )
 
 KERNELS = ("gather", "sum", "merge")
@@ -58,6 +63,25 @@ def test_pick_chunk_grows_with_N_at_the_thresholds() -> None:
         assert pick_chunk(limit + 1) > chunk
     assert pick_chunk(1 << 40) == LONGEST_CHUNK
     assert pick_chunk(0) == CHUNKS[0][1]
+    assert all(chunk % AHEAD == 0 for _, chunk in (*CHUNKS, (0, LONGEST_CHUNK)))
+
+
+@pytest.mark.parametrize("itemsize", [2, 4, 8])
+def test_pick_fill_stores_much_and_looks_after_a_few(itemsize: int) -> None:
+    for D in LENGTHS:
+        rows = pick_fill(D, itemsize).rows
+        assert rows & (rows - 1) == 0
+        assert rows == 4 or rows * D * itemsize <= FILL_BYTES
+        assert rows == MOST_FILL_ROWS or rows * D * itemsize > FILL_BYTES // 2
+
+
+@pytest.mark.parametrize("itemsize", [4, 8])
+@pytest.mark.parametrize("lanes", [32, 64])
+def test_pick_walk_gives_every_thread_whole_accesses(itemsize: int, lanes: int) -> None:
+    for D in LENGTHS:
+        tile = pick_walk(D, itemsize, lanes)
+        assert tile.columns & (tile.columns - 1) == 0
+        assert tile.rows * tile.columns * itemsize <= 2 * ACCESS_BYTES * tile.num_warps * lanes
 
 
 @pytest.mark.parametrize("itemsize", [2, 4, 8])

@@ -1,5 +1,6 @@
 """What only an accelerator can hold or show: tables and outputs of more than 2^31 numbers, millions of lookups."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -91,6 +92,20 @@ def _step(subject: Implementation, c: Configuration) -> tuple[Tensor, Tensor]:
     return out.detach(), torch.autograd.grad(out, weight, x.grad_output)[0].to_dense()
 
 
+def _work_beside(device: str) -> Callable[[], None]:
+    """Each call puts some work on a stream of its own; none where there are no streams."""
+    if torch.device(device).type != "cuda":
+        return lambda: None
+    stream, x = torch.cuda.Stream(device), torch.randn(1024, 1024, device=device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+
+    def work() -> None:
+        with torch.cuda.stream(stream):
+            torch.tanh(x @ x)
+
+    return work
+
+
 @feature(
     "device",
     "repetitions",
@@ -99,12 +114,13 @@ def _step(subject: Implementation, c: Configuration) -> tuple[Tensor, Tensor]:
     cases=product(dtype=WIDTHS, sparse=(False, True)),
 )
 def repetitions(subject: Implementation, dtype: str, sparse: bool) -> None:
-    """A thousand repetitions of one backward give the same bits."""
+    """A thousand repetitions of one backward give the same bits, while another stream keeps the device busy."""
     c = Configuration(V=500, D=96, shape=(REPEATED,), dtype=dtype, sparse=sparse)
     x = make_inputs(c, subject.device)
     weight = x.weight.requires_grad_()
-    first = None
+    first, beside = None, _work_beside(subject.device)
     for i in range(REPETITIONS):
+        beside()
         out = subject.call(x.indices, weight, **c.options)
         grad = torch.autograd.grad(out, weight, x.grad_output)[0].to_dense()
         first = grad if first is None else first

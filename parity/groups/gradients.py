@@ -88,6 +88,23 @@ def numbers(subject: Implementation, N: int, **c: Any) -> str | None:
     return lookup(subject, V=40, D=3, shape=(N,), integers=True, **c)
 
 
+# Lookups, rows and columns at, and beside, sizes at which kernels go another way: lookups sorted by comparing or
+# by a sort, chunks one or several, short or long, zeros in untouched rows or all over, one tile of columns or several.
+THRESHOLDS = (
+    *((N, V, 2) for N in (4095, 4096, 4097) for V in (2, 40_000)),
+    *((N, 2, 1) for N in (262_143, 262_144, 262_145)),
+    *((N, 3, 3) for N in (31, 32, 33)),
+    *((N, 9 * N + step, 3) for N in (32, 33, 40) for step in (-1, 0, 1)),
+    *((40, 9, D) for D in (511, 512, 513, 1024, 1025, 4100)),
+)
+
+
+@gradient_feature("thresholds", claim="exact", cases=[{"N": N, "V": V, "D": D} for N, V, D in THRESHOLDS])
+def thresholds(subject: Implementation, N: int, V: int, **c: Any) -> str | None:
+    """Sums are whole and untouched rows zero whichever way a size has an implementation go."""
+    return lookup(subject, V=V, shape=(N,), integers=True, distribution="zipf", padding_idx=V // 2, **c)
+
+
 @gradient_feature("row-lengths", cases=product(D=LENGTHS, dtype=("bfloat16", "float32")))
 def row_lengths(subject: Implementation, **c: Any) -> str | None:
     """Rows have any length, whatever a kernel's tile and the width of its accesses."""

@@ -1,0 +1,81 @@
+"""Few lookups sorted without a sort: each one's place is the number of lookups that come before it.
+
+One launch, in which other programs set the output to zero if that is wanted. Every lookup is compared with all, so it
+is for a few thousand.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from . import interpreted
+from .fill import zero_block
+from .launch import on_device_of
+
+# Lookups that a program places, and with how many it compares them at a time: as many as registers hold. Triton's
+# interpreter has none to fill, and is as slow at a few as at many.
+COMPILED = 32, 128
+BLOCK_N, BLOCK_M = (256, 1024) if interpreted() else COMPILED
+BLOCK = 4096  # elements that one program sets to zero
+MOST = tl.constexpr(4096)  # lookups, a power of two
+MOST_ROWS = 1 << 50  # so that a row and a position fit into 64 bits
+
+
+@triton.jit
+def _load_keys(indices_ptr, n, V, N, stride_indices_n, padding_idx):
+    """The rows of lookups, V for those that are dropped: padding, and indices outside [0, V). V beyond N too."""
+    index = tl.load(indices_ptr + n.to(tl.int64) * stride_indices_n, mask=n < N, other=-1).to(tl.int64)
+    # as numbers without a sign, negative ones are large
+    return tl.where((index.to(tl.uint64) < V) & (index != padding_idx), index, V)
+
+
+@triton.jit(do_not_specialize=["V", "N", "padding_idx"], do_not_specialize_on_alignment=["indices_ptr"])
+def rank_lookups_kernel(
+    indices_ptr,  # [N]
+    keys_ptr,  # [N]
+    order_ptr,  # [N], int32
+    zeros_ptr,  # [size]
+    V,
+    N,
+    stride_indices_n,
+    padding_idx,
+    size,
+    BLOCK_N: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Grid (N / BLOCK_N + size / BLOCK). A program finds the places of BLOCK_N lookups, or sets BLOCK elements to 0.
+
+    Places are a permutation: no two lookups have the same.
+    """
+    program = tl.program_id(0)
+    ranking = (N + BLOCK_N - 1) // BLOCK_N
+    if program < ranking:
+        NARROW: tl.constexpr = keys_ptr.dtype.element_ty.primitive_bitwidth < 32
+        PAIR: tl.constexpr = tl.int32 if NARROW else tl.int64
+        n = program * BLOCK_N + tl.arange(0, BLOCK_N)
+        key = _load_keys(indices_ptr, n, V, N, stride_indices_n, padding_idx)
+        # a key and a position as one number: in their order, equal keys are ordered too
+        mine = key.to(PAIR) * MOST + n
+        place = tl.zeros([BLOCK_N], tl.int32)
+        for start in range(0, N, BLOCK_M):
+            m = start + tl.arange(0, BLOCK_M)
+            other = _load_keys(indices_ptr, m, V, N, stride_indices_n, padding_idx).to(PAIR) * MOST + m
+            place += tl.sum((other[None, :] < mine[:, None]).to(tl.int32), axis=1)
+        tl.store(keys_ptr + place, key.to(keys_ptr.dtype.element_ty), mask=n < N)
+        tl.store(order_ptr + place, n, mask=n < N)
+    else:
+        zero_block(zeros_ptr, (program - ranking).to(tl.int64) * BLOCK + tl.arange(0, BLOCK), size)
+
+
+def rank_lookups(
+    indices: torch.Tensor, keys: torch.Tensor, order: torch.Tensor, V: int, padding_idx: int, zeros: torch.Tensor | None
+) -> None:
+    """Fills keys [N] with the sorted rows of indices [N] and order [N] int32 with where they stood; zeros with 0."""
+    N, size = len(indices), 0 if zeros is None else zeros.numel()
+    grid = triton.cdiv(N, BLOCK_N) + triton.cdiv(size, BLOCK)
+    with on_device_of(keys):
+        rank_lookups_kernel[(grid,)](
+            indices, keys, order, keys if zeros is None else zeros, V, N, indices.stride(0), padding_idx, size,
+            BLOCK_N=BLOCK_N, BLOCK_M=BLOCK_M, BLOCK=BLOCK,
+        )  # fmt: skip
