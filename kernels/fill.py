@@ -3,8 +3,6 @@
 import triton
 import triton.language as tl
 
-WAYS = tl.constexpr(8)  # probes at once of a search
-
 
 @triton.jit
 def zero_block(out_ptr, at, size):
@@ -13,18 +11,26 @@ def zero_block(out_ptr, at, size):
 
 
 @triton.jit
-def _first_not_below(keys_ptr, low, high, wanted):
-    """For each wanted, the first position in [low, high) of the sorted keys whose key is not below it; else high."""
-    way = tl.arange(0, WAYS)[None, :]
-    while tl.max(high - low, axis=0) > 0:
-        # WAYS probes, ascending, that cut what is left into equal parts; the last of them is its last position
+def _search(keys_ptr, begin, end, wanted, WAYS: tl.constexpr):
+    """For each wanted, the first position in [begin, end) of the sorted keys whose key is not below it, or end.
+
+    And whether that key is the wanted one. WAYS probes at once cut what is left into WAYS + 1 parts.
+    """
+    way = tl.arange(0, WAYS)[None, :] + 1
+    low = tl.zeros(wanted.shape, tl.int64) + begin
+    high = tl.zeros(wanted.shape, tl.int64) + end
+    found = low < begin
+    left = end - begin  # at most, of any of them
+    while left > 0:
         width = (high - low)[:, None]
-        probe = low[:, None] + (width * (way + 1) + WAYS - 1) // WAYS - 1
-        key = tl.load(keys_ptr + probe, mask=width > 0, other=0).to(tl.int64)
+        probe = low[:, None] + width * way // (WAYS + 1)
+        key = tl.load(keys_ptr + probe, mask=width > 0, other=-1).to(tl.int64)
+        found = found | (tl.max((key == wanted[:, None]).to(tl.int32), axis=1) > 0)
         below = (width > 0) & (key < wanted[:, None])
         low = tl.max(tl.where(below, probe + 1, low[:, None]), axis=1)
-        high = tl.min(tl.where(below | (width == 0), high[:, None], probe), axis=1)
-    return low
+        high = tl.min(tl.where(below, high[:, None], probe), axis=1)
+        left = left // (WAYS + 1)
+    return low, found
 
 
 @triton.jit
@@ -33,15 +39,13 @@ def fill_untouched(
 ):  # fmt: skip
     """Zeros in those of BLOCK_V rows of out [V, D] that are none of the keys [N], sorted.
 
-    The keys of the whole block are searched for first, and each row among them.
+    The keys of the whole block are searched for first, in few steps; and each row among them, with few loads.
     """
     v = block * BLOCK_V + tl.arange(0, BLOCK_V)
     ends = block * BLOCK_V + tl.arange(0, 2).to(tl.int64) * BLOCK_V
-    places = _first_not_below(keys_ptr, tl.zeros([2], tl.int64), tl.zeros([2], tl.int64) + N, tl.minimum(ends, V))
-    begin, end = tl.min(places, axis=0), tl.max(places, axis=0)
-    low = _first_not_below(keys_ptr, tl.zeros([BLOCK_V], tl.int64) + begin, tl.zeros([BLOCK_V], tl.int64) + end, v)
-    found = tl.load(keys_ptr + low, mask=low < end, other=V).to(tl.int64)
-    untouched = ((found != v) & (v < V))[:, None]
+    places, _ = _search(keys_ptr, 0, N, tl.minimum(ends, V), 8)
+    _, touched = _search(keys_ptr, tl.min(places, axis=0), tl.max(places, axis=0), v, 1)
+    untouched = ((touched == 0) & (v < V))[:, None]
     zeros = tl.zeros([BLOCK_V, BLOCK_D], out_ptr.dtype.element_ty)
     for start in range(0, D, BLOCK_D):
         d = start + tl.arange(0, BLOCK_D)[None, :]

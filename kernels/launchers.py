@@ -2,8 +2,8 @@
 
 from .gather import gather_rows
 from .reduce import sum_runs
-from .regimes import pick_regime
 from .renorm import renorm_rows, targets_dtype
 from .runs import number_runs, sort_indices
+from .tiles import fills_untouched
 
-__all__ = ["gather_rows", "number_runs", "pick_regime", "renorm_rows", "sort_indices", "sum_runs", "targets_dtype"]
+__all__ = ["fills_untouched", "gather_rows", "number_runs", "renorm_rows", "sort_indices", "sum_runs", "targets_dtype"]

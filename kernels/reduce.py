@@ -15,13 +15,12 @@ import triton
 from .chunks import AHEAD, sum_chunks_kernel
 from .launch import LANES, REGISTERS, accumulator, on_device_of
 from .merge import finish_kernel, merge_partials_kernel
-from .regimes import merge_levels
-from .tiles import FAN_IN, pick_chunk, pick_fill, pick_tile, pick_walk
+from .regimes import pick_regime
+from .tiles import FAN_IN, Tile, pick_fill, pick_tile, pick_walk
 
 
-def _tiles(kernel: str, D: int, itemsize: int, spans: int, share: int = 1) -> tuple[int, int, dict[str, int]]:
+def _cut(tile: Tile, D: int, spans: int, share: int = 1) -> tuple[int, int, dict[str, int]]:
     """Blocks of chunks or groups, tiles of a row, and tile arguments, for a launch over so many of them."""
-    tile = pick_tile(kernel, D, itemsize, LANES)
     rows = min(max(1, tile.rows // share), triton.next_power_of_2(spans))
     arguments = {"BLOCK_C": rows, "BLOCK_D": tile.columns, "num_warps": tile.num_warps}
     return triton.cdiv(spans, rows), triton.cdiv(D, tile.columns), arguments
@@ -48,15 +47,15 @@ def sum_runs(
     N, D, V = keys.shape[0], out.shape[1], out.shape[0]
     if N == 0 or D == 0 or V == 0:
         return
-    chunk = pick_chunk(N) if chunk is None else chunk
-    assert chunk % AHEAD == 0
+    its = pick_regime(N, V, D, grad.element_size(), LANES, chunk)
+    assert its.chunk % AHEAD == 0
     dtype, ACC = accumulator(grad.dtype)
     flags = {"D": D, "SCALE": scale, "ACC": ACC, **REGISTERS}
 
     def lengths(spans: int) -> torch.Tensor:
         return torch.empty(spans if scale else 0, 2, dtype=torch.int64, device=grad.device)
 
-    spans = triton.cdiv(N, chunk)
+    spans = triton.cdiv(N, its.chunk)
     # a head and a tail for each span; none are needed for a single one
     partial = torch.empty(spans if spans > 1 else 0, 2, D, dtype=dtype, device=grad.device)
     length = lengths(spans)
@@ -64,23 +63,24 @@ def sum_runs(
     stride_outer, stride_inner, stride_d = grad.stride(0), grad.stride(-2), grad.stride(-1)
     layout = 2 if grad.dim() == 3 else int(stride_inner != D)
     # addresses of two strides take registers, of which half as many rows leave enough
-    blocks, tiles, arguments = _tiles("sum", D, grad.element_size(), spans, 2 if layout == 2 else 1)
+    blocks, tiles, arguments = _cut(its.tile, D, spans, 2 if layout == 2 else 1)
     with on_device_of(out):
         sum_chunks_kernel[(blocks * tiles,)](
             keys, order, grad, out, partial, length, V, N, inner, stride_outer, stride_inner, stride_d,
-            CHUNK=chunk, LAYOUT=layout, **flags, **arguments,
+            CHUNK=its.chunk, LAYOUT=layout, **flags, **arguments,
         )  # fmt: skip
-        span, gap = chunk, 2
-        for _ in range(merge_levels(spans)[0]):
+        span, gap = its.chunk, 2
+        merge = pick_tile("merge", D, partial.element_size(), LANES)
+        for _ in range(its.levels):
             spans = triton.cdiv(spans, FAN_IN)
-            blocks, tiles, arguments = _tiles("merge", D, partial.element_size(), spans)
+            blocks, tiles, arguments = _cut(merge, D, spans)
             merged = lengths(spans)
             merge_partials_kernel[(blocks, tiles)](
                 keys, partial, length, merged, out, V, N, span, gap, FAN_IN, **flags, **arguments
             )
             length, span, gap = merged, span * FAN_IN, gap * FAN_IN
         walk, zeros = pick_walk(D, partial.element_size(), LANES), pick_fill(D, out.element_size(), LANES)
-        walks = spans * triton.cdiv(D, walk.columns) if spans > 1 else 0
+        walks = spans * triton.cdiv(D, walk.columns) if its.walks else 0
         fills = triton.cdiv(V, zeros.rows) if fill else 0
         if walks + fills:
             finish_kernel[(walks + fills,)](

@@ -1,4 +1,7 @@
-"""Which way a gradient is made: by the number of lookups, the size of the table and the type alone, not by values."""
+"""Which way a gradient is made: by the number of lookups, the size of the table and the type alone, not by values.
+
+Launchers ask here, and tests see how many launches come of it.
+"""
 
 from dataclasses import dataclass
 from math import ceil
@@ -18,7 +21,7 @@ class Regime:
             the launch that ranks, or by torch.
         chunk: sorted positions that one program adds up in sequence.
         levels: launches that merge partial sums of neighbouring spans of chunks.
-        walks: a last launch walks along what is left of them.
+        spans: how many of those are left then, along which a last launch walks if there are several.
         tile: chunks by columns of a program that adds.
     """
 
@@ -26,8 +29,13 @@ class Regime:
     fill: bool
     chunk: int
     levels: int
-    walks: bool
+    spans: int
     tile: tiles.Tile
+
+    @property
+    def walks(self) -> bool:
+        """Whether a last launch walks along spans."""
+        return self.spans > 1
 
     @property
     def dense_launches(self) -> int:
@@ -48,15 +56,23 @@ def merge_levels(spans: int) -> tuple[int, int]:
     return levels, spans
 
 
-def pick_regime(N: int, V: int, D: int, itemsize: int, lanes: int = 32) -> Regime:
-    """For N lookups in a table [V, D] of elements of `itemsize` bytes, on a device whose warps have so many lanes."""
-    chunk = tiles.pick_chunk(N)
+def ranks(N: int, V: int) -> bool:
+    """Whether N lookups in a table of V rows are sorted by comparing each with all others."""
+    return tiles.is_few(N) and V < MOST_ROWS
+
+
+def pick_regime(N: int, V: int, D: int, itemsize: int, lanes: int = 32, chunk: int | None = None) -> Regime:
+    """For N lookups in a table [V, D] of elements of `itemsize` bytes, on a device whose warps have so many lanes.
+
+    A chunk that is given is taken.
+    """
+    chunk = tiles.pick_chunk(N) if chunk is None else chunk
     levels, spans = merge_levels(ceil(N / chunk))
     return Regime(
-        ranked=tiles.is_few(N) and V < MOST_ROWS,
+        ranked=ranks(N, V),
         fill=tiles.fills_untouched(N, V),
         chunk=chunk,
         levels=levels,
-        walks=spans > 1,
+        spans=spans,
         tile=tiles.pick_tile("sum", D, itemsize, lanes),
     )

@@ -9,7 +9,8 @@ import triton
 import triton.language as tl
 
 from .launch import on_device_of
-from .rank import MOST_ROWS, rank_lookups
+from .rank import rank_lookups
+from .regimes import ranks
 from .tiles import is_few
 
 BLOCK = 1024
@@ -103,7 +104,7 @@ def sort_indices(
     The host never waits for the device.
     """
     N = indices.shape[0]
-    if N and is_few(N) and V < MOST_ROWS:
+    if N and ranks(N, V):
         return sort_few(indices, V, padding_idx, zeros)
     if zeros is not None:
         zeros.zero_()

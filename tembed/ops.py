@@ -98,7 +98,7 @@ def _dense_gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: i
         return torch.zeros(V, D, dtype=grad_output.dtype, device=grad_output.device)
     out = torch.empty(V, D, dtype=grad_output.dtype, device=grad_output.device)
     launch = _launchers()
-    fill = launch.pick_regime(indices.numel(), V, D, grad_output.element_size()).fill
+    fill = launch.fills_untouched(indices.numel(), V)
     keys, order = launch.sort_indices(indices.reshape(-1), V, padding_idx, None if fill else out)
     launch.sum_runs(keys, order, _rows_of(grad_output), out, scale, fill)
     return out

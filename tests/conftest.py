@@ -10,6 +10,7 @@ import torch
 
 import tembed
 from tembed import kernels
+from tembed.bench import measure
 from tembed.parity.instruments.poison import poisoned_memory
 from tembed.parity.setting import hardware
 
@@ -47,6 +48,12 @@ def _poisoned_memory() -> Iterator[None]:
 @pytest.fixture
 def device() -> str:
     return DEVICE
+
+
+@pytest.fixture
+def no_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Benchmarks call what they time no more often than they must."""
+    monkeypatch.setattr(measure, "WARM_UP_SECONDS", 0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,6 @@
 """Providers, right and wrong, and a timer whose clock does what it is told, for tests of the benchmark."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -100,17 +99,6 @@ class Broken(Exception):
 
 def raising(weight: Tensor, indices: Tensor, max_norm: float | None) -> Tensor:
     raise Broken("no such luck")
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Within it torch waits for no second thread, which costs more than all that is done to a small tensor."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def quick_timer() -> Timer:

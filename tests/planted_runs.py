@@ -21,7 +21,7 @@ def ran(operations: list[str], providers: Iterable[Provider] = PROVIDERS.values(
     compile_, its, providers = torch.compile, chosen(operations), [*providers]
     names = {provider.name: provider.says for provider in providers}
     document = new_document(ABOUT, "cpu", names, 1.0, ["mine"], [operation.name for operation in its])
-    with pytest.MonkeyPatch.context() as patch, planted.one_thread():
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "WARM_UP_SECONDS", 0)
         patch.setattr(torch, "compile", lambda function, **how: compile_(function, backend="eager", **how))
         workloads = [TINY, RENORM["all"]]

@@ -2,21 +2,17 @@
 
 import argparse
 import json
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import planted_lookups as planted
 import pytest
-import torch
 
 from tembed import kernels
-from tembed.bench import call_time, cli, measure
-from tembed.bench import environment as bench_environment
-from tembed.bench.environment import environment
+from tembed.bench import call_time, cli
 from tembed.bench.providers import PROVIDERS, stock
 from tembed.bench.workloads import SUITES, select
 
@@ -26,8 +22,7 @@ GPT2 = (*SMALL, "--workload", "*gpt2*")
 
 
 @pytest.fixture(autouse=True)
-def _short(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    monkeypatch.setattr(measure, "WARM_UP_SECONDS", 0)
+def _short(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, no_warm_up: None) -> None:
     if "whole" not in request.node.name:
         monkeypatch.setattr(cli, "timer_on", lambda device: planted.quick_timer())
 
@@ -219,55 +214,3 @@ def test_call_is_imported_with_its_options() -> None:
 
     args: argparse.Namespace = parser(["call"]).parse_args(["call", "--device", "cpu"])
     assert (args.device, args.json, args.run) == ("cpu", None, call_time.command)
-
-
-def test_environment_says_where_and_quotes_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["x", "run", "--workload", "kg/40k x 128/*"])
-    found = environment("cpu")
-    assert found["command"].endswith("run --workload 'kg/40k x 128/*'")
-    assert found["gpu"] is None
-
-
-def test_environment_names_the_commit_and_whether_more_than_results_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    code, result = tmp_path / "bench" / "environment.py", tmp_path / "bench" / "results" / "found.json"
-    result.parent.mkdir(parents=True)
-    monkeypatch.setattr(bench_environment, "__file__", str(code))
-    code.touch()
-    assert bench_environment.commit() is None
-    git("init")
-    assert bench_environment.commit() is None
-    result.touch()
-    git("add", ".")
-    git("commit", "--message", "all")
-    head = git("rev-parse", "HEAD")
-    assert bench_environment.commit() == head
-    result.write_text("more")
-    assert bench_environment.commit() == head
-    code.write_text("more")
-    assert bench_environment.commit() == f"{head}-dirty"
-
-
-def test_environment_names_the_gpu_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = {"multi_processor_count": 132, "total_memory": 80, "L2_cache_size": 50}
-    about = SimpleNamespace(major=9, minor=0, uuid="12-ab", **sizes)
-    asked = []
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: about)
-    monkeypatch.setattr(bench_environment, "_output", lambda *command: asked.append(command))
-    found = environment("cuda:1")
-    assert found["device"] == "GPU 1"
-    assert found["gpu"] == {
-        "index": 1,
-        "capability": "9.0",
-        "multiprocessors": 132,
-        "memory_bytes": 80,
-        "l2_bytes": 50,
-        "clocks": None,
-    }
-    assert any("--id=GPU-12-ab" in command for command in asked)

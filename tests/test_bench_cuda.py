@@ -15,12 +15,9 @@ from tembed.bench.forward import Operation
 from tembed.bench.providers import PROVIDERS
 from tembed.bench.timed import OPERATIONS
 
+pytestmark = pytest.mark.usefixtures("no_warm_up")
+
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def _short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "WARM_UP_SECONDS", 0)
 
 
 def test_cuda_flush_is_twice_the_cache_and_a_quarter_of_a_gigabyte_at_least(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,19 +9,15 @@ import torch
 from planted_lookups import RENORM, TINY
 
 from tembed.bench import gate
-from tembed.bench import measure as measuring
 from tembed.bench.gate import Wrong, check_forward
 from tembed.bench.inputs import NORMS, bytes_needed, make_inputs
 from tembed.bench.measure import measure
 from tembed.bench.providers import PROVIDERS, Provider, stock
 from tembed.bench.workloads import Workload
 
+pytestmark = pytest.mark.usefixtures("no_warm_up")
+
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def _short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "WARM_UP_SECONDS", 0)
 
 
 def judge(function: Callable[..., Any], workload: Workload) -> None:

@@ -1,6 +1,6 @@
 """A gradient that is wrong is not timed; one that is right is, in every type and by every provider's standard."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,16 +21,11 @@ from tembed.bench.inputs import Inputs, make_inputs, with_gradients
 from tembed.bench.providers import ours, stock
 from tembed.bench.workloads import Workload
 
+pytestmark = pytest.mark.usefixtures("no_warm_up")
+
 # Two rows, each looked up often: a sum in bfloat16 is far from one in float32.
 OFTEN = Workload("mine", "often", 2, 16, (1500,), "fp32", "uniform")
 Function = Callable[..., Tensor]
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(measure, "WARM_UP_SECONDS", 0)
-    with planted.one_thread():
-        yield
 
 
 def inputs_of(workload: Workload) -> Inputs:

@@ -18,13 +18,10 @@ from tembed.bench.providers import PROVIDERS, STOCK, Provider, stock
 from tembed.bench.runner import terminable
 from tembed.bench.workloads import SUITES, Workload
 
+pytestmark = pytest.mark.usefixtures("no_warm_up")
+
 ABOUT = {"device": "x86_64", "commit": "abc", "torch": "2", "kernels": "none"}
 WORKLOADS = [TINY, RENORM["none"], RENORM["all"]]
-
-
-@pytest.fixture(autouse=True)
-def _short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "WARM_UP_SECONDS", 0)
 
 
 def fill(providers: list[Provider], path: Path, budget: float = 1e9, scale: float = 1.0, **more: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A step of training that is wrong is not timed; table and state are put back before every sample."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,16 +21,11 @@ from tembed.bench.step import OPTIMIZERS, StepInputs
 from tembed.bench.timed import OPERATIONS
 from tembed.bench.workloads import Workload
 
+pytestmark = pytest.mark.usefixtures("no_warm_up")
+
 CPU = torch.device("cpu")
 NAMES = [name for name in OPERATIONS if name.startswith("step:")]
 Function = Callable[..., Tensor]
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(measure, "WARM_UP_SECONDS", 0)
-    with planted.one_thread():
-        yield
 
 
 def inputs_of(name: str, workload: Workload) -> StepInputs:

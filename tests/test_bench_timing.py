@@ -13,12 +13,9 @@ from tembed.bench.providers import PROVIDERS
 from tembed.bench.summary import geometric_mean, ratios, summary
 from tembed.bench.timing import Timer, take_turns
 
+pytestmark = pytest.mark.usefixtures("no_warm_up")
+
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def _short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "WARM_UP_SECONDS", 0)
 
 
 def test_ratio_is_that_of_pairs_and_not_of_medians() -> None:

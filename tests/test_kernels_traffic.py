@@ -6,6 +6,7 @@ import triton
 import triton.language as tl
 
 from tembed import kernels, ops
+from tembed.kernels import tiles
 from tembed.parity.inputs import make_indices
 from tembed.parity.instruments.hook import observed
 from tembed.parity.instruments.traffic import Flow, Lookups, Traffic
@@ -71,6 +72,28 @@ def test_gradients_move_little_more_than_they_must(V: int, D: int, dtype: torch.
     traffic, rows = rows_moved(grad_output, indices, V, True)
     assert 1 <= rows / sizes.sparse_floor() <= limit
     assert traffic.total("bytes", argument="out_ptr") == sizes.rows(sizes.U)
+
+
+# Sorting and all: keys and orders weigh the more, the shorter a row.
+RATIOS = {
+    (120, 40, torch.bfloat16): (1.65, 1.75),
+    (1600, 40, torch.bfloat16): (1.2, 1.75),
+    (120, 64, torch.float32): (1.45, 1.3),
+}
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "zipf", "hot"])
+@pytest.mark.parametrize(("V", "D", "dtype"), RATIOS)
+def test_sorting_moves_little_besides(
+    V: int, D: int, dtype: torch.dtype, distribution: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiles, "FEW", 0)
+    sizes, indices = problem(240, V, D, dtype, distribution)
+    grad_output = torch.randn(240, D).to(dtype)
+    for sparse, floor, limit in zip((False, True), (sizes.dense_floor(), sizes.sparse_floor()), RATIOS[V, D, dtype],
+                                    strict=True):  # fmt: skip
+        traffic, _ = rows_moved(grad_output, indices, V, sparse)
+        assert 1 < traffic.total() / floor < limit
 
 
 def test_scale_grad_by_freq_moves_lengths_besides() -> None:

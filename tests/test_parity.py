@@ -91,13 +91,13 @@ def test_missing_arguments_are_missing_features(device: str) -> None:
         _ = subject.function
 
 
-# Random configurations: a hundred here, thousands by `python -m tembed.parity run --fuzz`.
+# Random configurations: some hundreds here, thousands by `python -m tembed.parity run --fuzz`.
 
 
 @pytest.mark.parametrize("seed", [0])
 def test_fuzz(seed: int, device: str) -> None:
-    found = fuzz.explore(peers.find("tembed", device=device), seed, 100, lambda message: None)
-    assert found == {"ran": 100, "missing": 0, "failure": None, "message": ""}
+    found = fuzz.explore(peers.find("tembed", device=device), seed, 250, lambda message: None)
+    assert found == {"ran": 250, "missing": 0, "failure": None, "message": ""}
 
 
 @elsewhere

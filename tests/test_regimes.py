@@ -35,6 +35,12 @@ def test_merges_are_logarithmic() -> None:
     assert pick_regime(1 << 31, 1000, 64, 4).levels == 4
 
 
+def test_a_dense_gradient_of_many_takes_four_launches_or_five_up_to_a_million() -> None:
+    for N, launched in ((FEW + 1, 4), (131_072, 4), (131_073, 5), (262_145, 5), (1 << 20, 5)):
+        for V in (1, N, SPARSE_ROWS * N):
+            assert pick_regime(N, V, 64, 4).dense_launches == launched, (N, V)
+
+
 def test_a_regime_is_of_the_sizes_the_type_and_the_device_alone() -> None:
     assert pick_regime(70, 5, 64, 4) == pick_regime(70, 5, 64, 4)
     assert pick_regime(70, 5, 64, 4).tile == Tile(8, 64)
