@@ -23,8 +23,8 @@ from tembed.parity.interpreter import nearest_bfloat16
 
 # Arguments that hold indices, keys, orders and lengths; every other is counted as rows.
 SORTING = (
-    "keys_ptr", "order_ptr", "ids_ptr", "indices_ptr", "starts_ptr", "unique_ptr", "count_ptr", "length_ptr",
-    "next_length_ptr",
+    "keys_ptr", "order_ptr", "ids_ptr", "indices_ptr", "starts_ptr", "unique_ptr", "begins_ptr", "rows_ptr",
+    "length_ptr", "next_length_ptr",
 )  # fmt: skip
 # How many times the floor the rows may move: where runs are short, at most SHORT lookups a row on average and no row
 # much more than others; and anywhere else, where runs are cut by the borders of chunks.

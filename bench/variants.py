@@ -46,8 +46,9 @@ def variants(target: str, dtype: str, D: int) -> Iterator[tuple[str, Any, dict[s
     yield "gather, any strides", gather.gather_rows_kernel, {**table, "PACKED": False}
     for scale in (False, True):
         flags = {"SCALE": scale, "ACC": acc, **({"maxnreg": MOST_REGISTERS} if target.startswith("cuda") else {})}
-        whole_chunks = {**tiles("sum", itemsize, "BLOCK_C"), "CHUNK": 32, "LAYOUT": 0, **flags}
+        whole_chunks = {**tiles("sum", itemsize, "BLOCK_C"), "CHUNK": 32, "LAYOUT": 0, "NUMBER": False, **flags}
         yield f"sum scale={scale}", chunks.sum_chunks_kernel, whole_chunks
+        yield f"sum and number scale={scale}", chunks.sum_chunks_kernel, {**whole_chunks, "NUMBER": True}
         for layout in (1, 2):
             rows = max(1, whole_chunks["BLOCK_C"] // layout)
             constants = {**whole_chunks, "LAYOUT": layout, "BLOCK_C": rows}
@@ -55,13 +56,14 @@ def variants(target: str, dtype: str, D: int) -> Iterator[tuple[str, Any, dict[s
         wide = 8 if dtype == "fp64" else 4
         walk, zeros = pick_walk(D, wide, lanes), pick_fill(D, itemsize, lanes)
         walking = {"D": D, "BLOCK_C": walk.rows, "BLOCK_D": walk.columns, "num_warps": walk.num_warps, **flags}
-        for rows in (0, zeros.rows):
-            constants = {**walking, "BLOCK_V": rows, "FILL_D": zeros.columns}
-            yield f"walk{' and fill' if rows else ''} scale={scale}", merge.finish_kernel, constants
+        for name, rows, number in (("", 0, False), (" and number", 0, True), (" and fill", zeros.rows, False)):
+            constants = {**walking, "BLOCK_V": rows, "FILL_D": zeros.columns, "NUMBER": number}
+            yield f"walk{name} scale={scale}", merge.finish_kernel, constants
         yield f"merge scale={scale}", merge.merge_partials_kernel, {**tiles("merge", wide, "BLOCK_C"), **flags}
     ranks = {"BLOCK_N": rank.BLOCK_N, "BLOCK_M": rank.BLOCK_M, "BLOCK": rank.BLOCK, "num_warps": 4}
-    yield "rank", rank.rank_lookups_kernel, ranks
-    for kernel in (runs.encode_keys_kernel, runs.mark_starts_kernel, runs.number_few_kernel, runs.write_unique_kernel):
+    for mark in (False, True):
+        yield f"rank{' and mark' if mark else ''}", rank.rank_lookups_kernel, {**ranks, "MARK": mark}
+    for kernel in (runs.encode_keys_kernel, runs.mark_starts_kernel, runs.write_unique_kernel):
         yield kernel.fn.__name__, kernel, {"BLOCK_N": runs.BLOCK, "num_warps": 4}
 
 

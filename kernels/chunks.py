@@ -4,6 +4,7 @@ import triton
 import triton.language as tl
 
 from .merge import store_partial, store_sum
+from .number import numbers_at
 
 AHEAD = 2  # rows that are asked for at a time
 
@@ -28,26 +29,36 @@ def _ask(keys_ptr, order_ptr, grad_ptr, at, end, V, N, inner, stride_outer, stri
 
 
 @triton.jit
-def _add(out_ptr, partial_ptr, length_ptr, chunk, acc, length, inside, key, after, value, last, V, d, mask_d,
-         D: tl.constexpr, SCALE: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
-    """Adds one row. Where its run ends, or the chunk does, stores the sum: whole, or cut by a border."""
+def _add(out_ptr, rows_ptr, partial_ptr, length_ptr, chunk, acc, length, inside, number, key, after, value, last, V, d,
+         mask_d, D: tl.constexpr, SCALE: tl.constexpr, NUMBER: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
+    """Adds one row. Where its run ends, or the chunk does, stores the sum: whole, or cut by a border.
+
+    A whole one goes to the row that is the key, or the run's number; the key is then stored for itself.
+    """
     acc += value.to(ACC)
     length += 1
     ends = after != key
     final = (key < V) & ends & inside
-    store_sum(out_ptr, key, acc, length, d, final, mask_d, D, SCALE)
+    if NUMBER:
+        store_sum(out_ptr, number, acc, length, d, final, mask_d, D, SCALE)
+        tl.store(rows_ptr + number, key, mask=final & (tl.min(d, axis=0) == 0))
+        number += ends.to(tl.int64)
+    else:
+        store_sum(out_ptr, key, acc, length, d, final, mask_d, D, SCALE)
     cut = (key < V) & ((ends & (inside == 0)) | ((ends == 0) & last))
     slot = chunk * 2 + inside.to(tl.int64)
     store_partial(partial_ptr, length_ptr, slot, slot, acc, length, d, cut, mask_d, D, SCALE)
-    return tl.where(ends[:, None], 0.0, acc), tl.where(ends, 0, length), inside | ends
+    return tl.where(ends[:, None], 0.0, acc), tl.where(ends, 0, length), inside | ends, number
 
 
 @triton.jit(do_not_specialize=["V", "N", "inner"])
 def sum_chunks_kernel(
     keys_ptr,  # [N], sorted
     order_ptr,  # [N]
+    begins_ptr,  # [N], int8, if NUMBER
     grad_ptr,  # [N, D] by any strides
-    out_ptr,  # [V, D], contiguous
+    out_ptr,  # [V, D] or, if NUMBER, [U, D], contiguous
+    rows_ptr,  # [U], int64, if NUMBER
     partial_ptr,  # [N / CHUNK, 2, D], ACC
     length_ptr,  # [N / CHUNK, 2], int64
     V,
@@ -59,6 +70,7 @@ def sum_chunks_kernel(
     D: tl.constexpr,
     CHUNK: tl.constexpr,
     SCALE: tl.constexpr,
+    NUMBER: tl.constexpr,
     LAYOUT: tl.constexpr,
     ACC: tl.constexpr,
     BLOCK_C: tl.constexpr,
@@ -67,7 +79,8 @@ def sum_chunks_kernel(
     """Grid (N / CHUNK / BLOCK_C * D / BLOCK_D). A program walks BLOCK_C chunks in step, by two rows.
 
     The next two are asked for before the present ones are added; CHUNK is a multiple of AHEAD. Every run
-    is stored by the one chunk that holds it whole; slots belong to one chunk each.
+    is stored by the one chunk that holds it whole; slots belong to one chunk each. With NUMBER, the first of the U
+    runs goes to the first row of out, and so on, and the keys of them to `rows`.
     """
     TILES: tl.constexpr = (D + BLOCK_D - 1) // BLOCK_D
     program = tl.program_id(0)
@@ -84,6 +97,7 @@ def sum_chunks_kernel(
     acc = tl.zeros([BLOCK_C, BLOCK_D], ACC)
     length = tl.zeros([BLOCK_C], tl.int64)
     inside = k0 != before  # whether the run began in this chunk
+    number = numbers_at(begins_ptr, at, N, BLOCK_C, CHUNK) if NUMBER else at
     # up to the end of the first chunk, which is where all others end too, or of the lookups
     steps = tl.minimum(CHUNK, N - (program // TILES).to(tl.int64) * BLOCK_C * CHUNK)
     for step in range(0, steps, 2):
@@ -92,8 +106,10 @@ def sum_chunks_kernel(
                       mask_d, D, LAYOUT)  # fmt: skip
         n1, w1 = _ask(keys_ptr, order_ptr, grad_ptr, at + 1, end, V, N, inner, stride_outer, stride_inner, stride_d,
                       d, mask_d, D, LAYOUT)  # fmt: skip
-        acc, length, inside = _add(out_ptr, partial_ptr, length_ptr, chunk, acc, length, inside, k0, k1, v0, False,
-                                   V, d, mask_d, D, SCALE, ACC)  # fmt: skip
-        acc, length, inside = _add(out_ptr, partial_ptr, length_ptr, chunk, acc, length, inside, k1, n0, v1,
-                                   step + 2 == CHUNK, V, d, mask_d, D, SCALE, ACC)  # fmt: skip
+        acc, length, inside, number = _add(out_ptr, rows_ptr, partial_ptr, length_ptr, chunk, acc, length, inside,
+                                           number, k0, k1, v0, False, V, d, mask_d, D, SCALE, NUMBER,
+                                           ACC)  # fmt: skip
+        acc, length, inside, number = _add(out_ptr, rows_ptr, partial_ptr, length_ptr, chunk, acc, length, inside,
+                                           number, k1, n0, v1, step + 2 == CHUNK, V, d, mask_d, D, SCALE, NUMBER,
+                                           ACC)  # fmt: skip
         k0, k1, v0, v1 = n0, n1, w0, w1

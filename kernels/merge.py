@@ -8,17 +8,18 @@ import triton
 import triton.language as tl
 
 from .fill import fill_untouched
+from .number import runs_before
 
 
 @triton.jit
-def store_sum(out_ptr, key, acc, length, d, mask, mask_d, D: tl.constexpr, SCALE: tl.constexpr):
-    """out[key] = acc, over the run's length when asked, rounded once."""
+def store_sum(out_ptr, row, acc, length, d, mask, mask_d, D: tl.constexpr, SCALE: tl.constexpr):
+    """out[row] = acc, over the run's length when asked, rounded once."""
     if SCALE:
         number = tl.maximum(length, 1)[:, None].to(acc.dtype)
         # a bare division of float32 is approximate on NVIDIA
         acc = acc / number if acc.dtype == tl.float64 else tl.div_rn(acc, number)
     tl.store(
-        out_ptr + key[:, None] * D + d[None, :],
+        out_ptr + row[:, None] * D + d[None, :],
         acc.to(out_ptr.dtype.element_ty),
         mask=mask[:, None] & mask_d,
     )
@@ -103,8 +104,9 @@ def merge_partials_kernel(
 
 
 @triton.jit
-def _walk(keys_ptr, partial_ptr, length_ptr, out_ptr, last, start, V, N, span, gap, D: tl.constexpr,
-          SCALE: tl.constexpr, ACC: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_D: tl.constexpr):  # fmt: skip
+def _walk(keys_ptr, begins_ptr, partial_ptr, length_ptr, out_ptr, rows_ptr, last, start, V, N, span, gap,
+          D: tl.constexpr, SCALE: tl.constexpr, NUMBER: tl.constexpr, ACC: tl.constexpr, BLOCK_C: tl.constexpr,
+          BLOCK_D: tl.constexpr):  # fmt: skip
     """Stores BLOCK_D columns of the run that came over the left border of the span `last` and ends in it, if one did.
 
     Adds up its partial sums from there to the span where it began, BLOCK_C of them at a time.
@@ -135,16 +137,22 @@ def _walk(keys_ptr, partial_ptr, length_ptr, out_ptr, last, start, V, N, span, g
             if SCALE:
                 length += tl.sum(tl.load(length_ptr + child * 2 + tail, mask=mine, other=0), axis=0)
             newest = tl.where(tl.min(came.to(tl.int32), axis=0) > 0, newest - BLOCK_C, -1)
-        whole = tl.zeros([1], tl.int64) + key
-        store_sum(out_ptr, whole, acc, length, d, whole < V, mask_d, D, SCALE)
+        row = key
+        if NUMBER:
+            row = runs_before(begins_ptr, begin + 1) - 1
+            tl.store(rows_ptr + row, key, mask=start == 0)
+        whole = tl.zeros([1], tl.int64)
+        store_sum(out_ptr, whole + row, acc, length, d, whole == 0, mask_d, D, SCALE)
 
 
 @triton.jit(do_not_specialize=["V", "N", "span", "gap", "walks"])
 def finish_kernel(
     keys_ptr,  # [N], sorted
+    begins_ptr,  # [N], int8, if NUMBER
     partial_ptr,  # [N / span, gap, D], ACC
     length_ptr,  # [N / span, 2], int64
-    out_ptr,  # [V, D], contiguous
+    out_ptr,  # [V, D] or, if NUMBER, [U, D], contiguous
+    rows_ptr,  # [U], int64, if NUMBER
     V,
     N,
     span,
@@ -152,6 +160,7 @@ def finish_kernel(
     walks,
     D: tl.constexpr,
     SCALE: tl.constexpr,
+    NUMBER: tl.constexpr,
     ACC: tl.constexpr,
     BLOCK_C: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -168,6 +177,7 @@ def finish_kernel(
         TILES: tl.constexpr = (D + BLOCK_D - 1) // BLOCK_D
         last = (program // TILES).to(tl.int64)
         start = (program % TILES).to(tl.int64) * BLOCK_D
-        _walk(keys_ptr, partial_ptr, length_ptr, out_ptr, last, start, V, N, span, gap, D, SCALE, ACC, BLOCK_C, BLOCK_D)
+        _walk(keys_ptr, begins_ptr, partial_ptr, length_ptr, out_ptr, rows_ptr, last, start, V, N, span, gap, D, SCALE,
+              NUMBER, ACC, BLOCK_C, BLOCK_D)  # fmt: skip
     elif BLOCK_V > 0:
         fill_untouched(keys_ptr, out_ptr, (program - walks).to(tl.int64), V, N, D, BLOCK_V, FILL_D)

@@ -16,6 +16,7 @@ from .chunks import AHEAD, sum_chunks_kernel
 from .launch import LANES, REGISTERS, accumulator, on_device_of
 from .merge import finish_kernel, merge_partials_kernel
 from .regimes import pick_regime
+from .runs import Runs
 from .tiles import FAN_IN, Tile, pick_fill, pick_tile, pick_walk
 
 
@@ -34,6 +35,7 @@ def sum_runs(
     scale: bool,
     fill: bool = False,
     chunk: int | None = None,
+    runs: Runs | None = None,
 ) -> None:
     """out[k] = sum of grad[order[n]] over the run keys[n] == k, divided by the run's length when `scale`.
 
@@ -43,12 +45,18 @@ def sum_runs(
         grad: [N, D] or [outer, inner, D] with outer * inner = N, any strides, those of 0 included.
         out: [rows, D] contiguous. Rows without a run are left as they are, or set to zero if `fill`.
         chunk: sorted positions per chunk, a multiple of 2; by default a function of N.
+        runs: where keys and order come from, if out has a row for each of them; its rows are filled in.
     """
-    N, D, V = keys.shape[0], out.shape[1], out.shape[0]
-    if N == 0 or D == 0 or V == 0:
+    N, D = keys.shape[0], out.shape[1]
+    if N == 0 or not out.numel():
         return
+    V = out.shape[0] if runs is None else runs.bound
+    begins, rows, number = keys, order, False
+    if runs is not None and runs.begins is not None:
+        begins, rows, number = runs.begins, runs.rows, True
     its = pick_regime(N, V, D, grad.element_size(), LANES, chunk)
     assert its.chunk % AHEAD == 0
+    assert not number or its.chunk.bit_count() == 1
     dtype, ACC = accumulator(grad.dtype)
     flags = {"D": D, "SCALE": scale, "ACC": ACC, **REGISTERS}
 
@@ -66,8 +74,8 @@ def sum_runs(
     blocks, tiles, arguments = _cut(its.tile, D, spans, 2 if layout == 2 else 1)
     with on_device_of(out):
         sum_chunks_kernel[(blocks * tiles,)](
-            keys, order, grad, out, partial, length, V, N, inner, stride_outer, stride_inner, stride_d,
-            CHUNK=its.chunk, LAYOUT=layout, **flags, **arguments,
+            keys, order, begins, grad, out, rows, partial, length, V, N, inner, stride_outer, stride_inner, stride_d,
+            CHUNK=its.chunk, LAYOUT=layout, NUMBER=number, **flags, **arguments,
         )  # fmt: skip
         span, gap = its.chunk, 2
         merge = pick_tile("merge", D, partial.element_size(), LANES)
@@ -84,6 +92,7 @@ def sum_runs(
         fills = triton.cdiv(V, zeros.rows) if fill else 0
         if walks + fills:
             finish_kernel[(walks + fills,)](
-                keys, partial, length, out, V, N, span, gap, walks, BLOCK_C=walk.rows, BLOCK_D=walk.columns,
-                BLOCK_V=zeros.rows if fill else 0, FILL_D=zeros.columns, num_warps=walk.num_warps, **flags,
+                keys, begins, partial, length, out, rows, V, N, span, gap, walks, BLOCK_C=walk.rows,
+                BLOCK_D=walk.columns, BLOCK_V=zeros.rows if fill else 0, FILL_D=zeros.columns, NUMBER=number,
+                num_warps=walk.num_warps, **flags,
             )  # fmt: skip

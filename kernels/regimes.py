@@ -44,8 +44,8 @@ class Regime:
 
     @property
     def sparse_launches(self) -> int:
-        """Kernels launched for a sparse one: runs are numbered by one launch, of many lookups by two and a scan."""
-        return (3 if self.ranked else 4) + self.levels + self.walks
+        """Kernels launched for a sparse one: the runs of many lookups are numbered by two launches and a scan."""
+        return (2 if self.ranked else 4) + self.levels + self.walks
 
 
 def merge_levels(spans: int) -> tuple[int, int]:

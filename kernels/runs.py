@@ -4,6 +4,8 @@ Padding and indices outside the table become the key V, sort to the end and fall
 the narrowest signed type that holds V, because a radix sort's passes follow the width of its keys.
 """
 
+from typing import NamedTuple
+
 import torch
 import triton
 import triton.language as tl
@@ -11,7 +13,6 @@ import triton.language as tl
 from .launch import on_device_of
 from .rank import rank_lookups
 from .regimes import ranks
-from .tiles import is_few
 
 BLOCK = 1024
 
@@ -65,31 +66,6 @@ def write_unique_kernel(
     tl.store(unique_ptr + run, key, mask=first)
 
 
-@triton.jit(do_not_specialize=["V", "N"])
-def number_few_kernel(
-    keys_ptr,  # [N], sorted
-    ids_ptr,  # [N], int32
-    unique_ptr,  # [N], int64
-    count_ptr,  # [1], int64
-    V,
-    N,
-    BLOCK_N: tl.constexpr,
-):
-    """One program. Numbers the runs, writes the key of each, and how many there are but for that of key V."""
-    number = 0
-    for start in range(0, N, BLOCK_N):
-        n = start + tl.arange(0, BLOCK_N)
-        key = tl.load(keys_ptr + n, mask=n < N, other=0).to(tl.int64)
-        before = tl.load(keys_ptr + n - 1, mask=(n > 0) & (n < N), other=0).to(tl.int64)
-        begins = (n > 0) & (n < N) & (key != before)
-        run = number + tl.cumsum(begins.to(tl.int32), axis=0)
-        tl.store(ids_ptr + n, run, mask=n < N)
-        tl.store(unique_ptr + run, key, mask=(begins | (n == 0)) & (key < V))
-        number = tl.max(run, axis=0)
-    last = tl.load(keys_ptr + N - 1).to(tl.int64)
-    tl.store(count_ptr, number + (last < V).to(tl.int64))
-
-
 def key_dtype(V: int) -> torch.dtype:
     """The narrowest signed integer that holds 0 … V."""
     return next(dtype for dtype in (torch.int8, torch.int16, torch.int32, torch.int64) if torch.iinfo(dtype).max >= V)
@@ -112,12 +88,16 @@ def sort_indices(
 
 
 def sort_few(
-    indices: torch.Tensor, V: int, padding_idx: int, zeros: torch.Tensor | None = None
+    indices: torch.Tensor,
+    V: int,
+    padding_idx: int,
+    zeros: torch.Tensor | None = None,
+    begins: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """sort_indices() by comparing each lookup with all others."""
+    """sort_indices() by comparing each lookup with all others; begins [N] int8 gets 1 where a run of rows begins."""
     keys = torch.empty(len(indices), dtype=key_dtype(V), device=indices.device)
     order = torch.empty(len(indices), dtype=torch.int32, device=indices.device)
-    rank_lookups(indices, keys, order, V, padding_idx, zeros)
+    rank_lookups(indices, keys, order, V, padding_idx, begins, zeros)
     return keys, order
 
 
@@ -133,6 +113,37 @@ def sort_many(indices: torch.Tensor, V: int, padding_idx: int) -> tuple[torch.Te
     return torch.sort(keys, stable=True)
 
 
+class Runs(NamedTuple):
+    """Lookups sorted into the runs of the U rows that they are of.
+
+    Args:
+        keys: [N] the number of the run at each sorted position; with `begins` its row, for there are no numbers yet.
+        order: [N] the lookup that each position stands for.
+        rows: [U] int64, the row of each run, ascending; with `begins`, for the launch that sums runs to fill in.
+        begins: [N] int8, 1 where a run begins, or None.
+        bound: keys not below it are those of dropped lookups.
+    """
+
+    keys: torch.Tensor
+    order: torch.Tensor
+    rows: torch.Tensor
+    begins: torch.Tensor | None
+    bound: int
+
+
+def find_runs(indices: torch.Tensor, V: int, padding_idx: int) -> Runs:
+    """The runs of indices [N]. The host waits once, for their number."""
+    N = len(indices)
+    if N and ranks(N, V):
+        begins = torch.empty(N, dtype=torch.int8, device=indices.device)
+        keys, order = sort_few(indices, V, padding_idx, begins=begins)
+        U = int(begins.cpu().sum())
+        return Runs(keys, order, torch.empty(U, dtype=torch.int64, device=keys.device), begins, V)
+    keys, order = sort_many(indices, V, padding_idx)
+    ids, rows = number_runs(keys, V)
+    return Runs(ids, order, rows, None, len(rows))
+
+
 def number_runs(keys: torch.Tensor, V: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The run number of each sorted position [N], and the key of each run [U] int64, ascending.
 
@@ -141,8 +152,6 @@ def number_runs(keys: torch.Tensor, V: int) -> tuple[torch.Tensor, torch.Tensor]
     N = keys.shape[0]
     if N == 0:
         return keys.to(torch.int32), keys.to(torch.int64)
-    if is_few(N):
-        return _number_few(keys, V)
     grid = (triton.cdiv(N, BLOCK),)
     starts = torch.empty(N, dtype=torch.int8, device=keys.device)
     with on_device_of(keys):
@@ -153,12 +162,3 @@ def number_runs(keys: torch.Tensor, V: int) -> tuple[torch.Tensor, torch.Tensor]
         if U:
             write_unique_kernel[grid](keys, ids, unique, U, N, BLOCK_N=BLOCK)
     return ids, unique
-
-
-def _number_few(keys: torch.Tensor, V: int) -> tuple[torch.Tensor, torch.Tensor]:
-    ids = torch.empty(len(keys), dtype=torch.int32, device=keys.device)
-    unique = torch.empty(len(keys), dtype=torch.int64, device=keys.device)
-    count = torch.empty(1, dtype=torch.int64, device=keys.device)
-    with on_device_of(keys):
-        number_few_kernel[(1,)](keys, ids, unique, count, V, len(keys), BLOCK_N=BLOCK)
-    return ids, unique[: int(count)]

@@ -45,12 +45,15 @@ def _renorm(device: str) -> bool:
 
 
 def _runs(device: str, N: int = N) -> bool:
-    from .runs import number_runs, sort_indices
+    from .reduce import sum_runs
+    from .runs import find_runs
 
-    _, indices, _ = _inputs(device, N)
-    keys, order = sort_indices(indices, V, -1)
-    ids, unique = number_runs(keys, V)
-    return torch.equal(unique[ids.long()], indices[order.long()]) and torch.equal(unique, indices.unique())
+    _, indices, grad = _inputs(device, N)
+    runs = find_runs(indices, V, -1)
+    out = torch.full((len(runs.rows), D), torch.nan, device=device)
+    sum_runs(runs.keys, runs.order, grad, out, scale=False, runs=runs)
+    sums = torch.zeros(V, D).index_add_(0, indices.cpu(), grad.cpu())
+    return torch.equal(runs.rows, indices.unique()) and torch.equal(out.cpu(), sums[runs.rows.cpu()])
 
 
 def _sum(device: str, N: int = N) -> bool:

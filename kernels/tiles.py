@@ -97,8 +97,8 @@ def pick_blocks(count: int) -> int:
 
 
 def is_few(N: int) -> bool:
-    """Whether so many lookups are sorted by comparing each with all others."""
-    return N <= FEW
+    """Whether so many lookups are sorted by comparing each with all others; one launch merges their chunks."""
+    return min(FEW, WALKED * pick_chunk(N)) >= N
 
 
 def fills_untouched(N: int, V: int) -> bool:

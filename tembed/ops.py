@@ -113,10 +113,9 @@ def _sparse_gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: 
         rows, values = reference.rows_and_sums(grad_output, indices, V, padding_idx, scale)
     else:
         launch = _launchers()
-        keys, order = launch.sort_indices(indices.reshape(-1), V, padding_idx)
-        runs, rows = launch.number_runs(keys, V)
-        values = grad_output.new_empty(len(rows), D)
-        launch.sum_runs(runs, order, _rows_of(grad_output), values, scale)
+        runs = launch.find_runs(indices.reshape(-1), V, padding_idx)
+        rows, values = runs.rows, grad_output.new_empty(len(runs.rows), D)
+        launch.sum_runs(runs.keys, runs.order, _rows_of(grad_output), values, scale, runs=runs)
     return torch.sparse_coo_tensor(rows.unsqueeze(0), values, (V, D), is_coalesced=True, check_invariants=False)
 
 

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from tembed.kernels import rank, tiles
-from tembed.kernels.runs import BLOCK, key_dtype, number_runs, sort_indices
+from tembed.kernels import number, rank, tiles
+from tembed.kernels.reduce import sum_runs
+from tembed.kernels.runs import BLOCK, find_runs, key_dtype, number_runs, sort_indices
 from tembed.parity.instruments.launches import launches
 
 
@@ -65,10 +66,6 @@ def test_few_are_ranked_up_to_the_threshold(past: int, device: str) -> None:
     expected, stable = torch.where(dropped, 299, indices).sort(stable=True)
     assert torch.equal(keys.long(), expected)
     assert torch.equal(order.long(), stable)
-    with launches() as found:
-        number_runs(keys, 299)
-    names = ["mark_starts_kernel", "write_unique_kernel"] if past > 0 else ["number_few_kernel"]
-    assert [launched.kernel for launched in found] == names
 
 
 @pytest.mark.parametrize("N", [0, 5, 90])
@@ -82,7 +79,7 @@ def test_sort_indices_sets_an_output_to_zero(N: int, size: int, few: bool, devic
 
 @pytest.mark.parametrize("tail", [0, 1, 5])
 @pytest.mark.parametrize("N", [1, 2, 90, BLOCK, BLOCK + 3])
-def test_number_runs_counts_runs_and_leaves_the_dropped_tail_out(N: int, tail: int, few: bool, device: str) -> None:
+def test_number_runs_counts_runs_and_leaves_the_dropped_tail_out(N: int, tail: int, device: str) -> None:
     V = 50
     keys = torch.cat([torch.randint(0, V, (N,)).sort().values, torch.full((tail,), V)]).to(device, torch.int8)
     ids, unique = number_runs(keys, V)
@@ -91,7 +88,32 @@ def test_number_runs_counts_runs_and_leaves_the_dropped_tail_out(N: int, tail: i
     assert torch.equal(unique, expected[expected < V].long())
 
 
-def test_number_runs_of_nothing_but_dropped_lookups_is_empty(few: bool, device: str) -> None:
-    ids, unique = number_runs(torch.full((6,), 3, dtype=torch.int8, device=device), 3)
-    assert unique.shape == (0,)
-    assert not ids.any()
+@pytest.mark.parametrize("V", [1, 2, 50, 3000])
+@pytest.mark.parametrize(("N", "D"), [(0, 3), (1, 1), (32, 700), (33, 5), (90, 1), (number.BLOCK.value + 70, 40)])
+def test_runs_are_numbered_as_they_are_summed(N: int, D: int, V: int, few: bool, device: str) -> None:
+    indices = torch.randint(-1, V, (N,), device=device)
+    indices[::3] = V // 2  # a run over many chunks
+    grad = torch.randint(-8, 8, (N, D), device=device).float()
+    runs = find_runs(indices, V, padding_idx=0)
+    kept = (indices > 0) & (indices < V)
+    rows, counts = indices[kept].unique(return_counts=True)
+    assert (runs.begins is not None) == (few and N > 0)
+    memory = torch.full((len(runs.rows) + 2, D), torch.nan, device=device)
+    sum_runs(runs.keys, runs.order, grad, memory[1:-1], scale=True, runs=runs)
+    assert torch.equal(runs.rows, rows)
+    sums = torch.zeros(V, D, device=device).index_add_(0, indices[kept], grad[kept])[rows]
+    assert torch.equal(memory[1:-1], sums / counts[:, None])
+    assert memory[[0, -1]].isnan().all()
+
+
+def test_nothing_but_dropped_lookups_has_no_run(few: bool, device: str) -> None:
+    runs = find_runs(torch.full((6,), 3, device=device), 3, -1)
+    assert runs.rows.shape == (0,)
+
+
+def test_few_are_merged_by_one_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tiles.is_few(tiles.FEW)
+    monkeypatch.setattr(tiles, "WALKED", 2)
+    chunk = tiles.pick_chunk(0)
+    assert tiles.is_few(2 * chunk)
+    assert not tiles.is_few(2 * chunk + 1)

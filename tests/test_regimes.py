@@ -5,13 +5,14 @@ from tembed.kernels.tiles import CHUNKS, FAN_IN, FEW, LONGEST_CHUNK, SPARSE_ROWS
 THREE = 3  # launches
 
 
-def test_a_dense_gradient_of_few_takes_three_launches_at_most_whatever_the_table() -> None:
+def test_a_gradient_of_few_takes_three_launches_at_most_whatever_the_table() -> None:
     for N in (1, 2, CHUNKS[0][1], CHUNKS[0][1] + 1, FEW - 1, FEW):
         for V in (1, 2, 512, 128_256, 10_000_000):
             for D in (1, 16, 128, 768, 4096, 16_384):
                 its = pick_regime(N, V, D, 2)
                 assert its.ranked
                 assert its.dense_launches <= THREE
+                assert its.sparse_launches <= THREE
     assert not pick_regime(FEW + 1, 512, 768, 2).ranked
     assert not pick_regime(FEW, rank.MOST_ROWS, 768, 2).ranked
 
