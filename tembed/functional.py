@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.overrides import _get_current_function_mode_stack, handle_torch_function, has_torch_function_variadic
 from torch.utils._device import DeviceContext
 
-from . import checks, kernels, ops
+from . import checks, compiled, dtensor, kernels, ops, transforms
 from .autograd import differentiable, record
 
 # False where the kernels run on CPU tables, in an interpreter; fixed for the life of the process.
@@ -104,10 +104,8 @@ def _embedding(
     sparse: bool,
 ) -> Tensor:
     """embedding() once padding_idx is settled, for all but the plain case on the CPU. Checks in stock's order."""
-    if isinstance(weight, Tensor) and isinstance(input, Tensor) and _only_stock(input, weight):
-        return F.embedding(
-            input, weight, None if padding_idx == -1 else padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
-        )
+    if isinstance(weight, Tensor) and isinstance(input, Tensor) and _unlike_others(input, weight):
+        return _another_way(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
     if max_norm is not None:
         if not isinstance(input, Tensor):
             input = input.contiguous()  # Python's own complaint, as in stock
@@ -133,8 +131,26 @@ def _only_device_modes(input: Tensor, weight: Tensor) -> bool:
     return type(input) in plain and type(weight) in plain and all(type(mode) is DeviceContext for mode in modes)
 
 
-def _only_stock(input: Tensor, weight: Tensor) -> bool:
-    """Whether the lookup must be torch's own operation, for a transform or a tracer to see through it.
+def _another_way(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int,
+    max_norm: float | None,
+    norm_type: float,
+    scale_grad_by_freq: bool,
+    sparse: bool,
+) -> Tensor:
+    """embedding() of sharded tables, under transforms and compilers; all that remains is torch's own operation's."""
+    for way in (dtensor, transforms, compiled):
+        if way.handles(input, weight):
+            return way.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+    return F.embedding(
+        input, weight, None if padding_idx == -1 else padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
+    )
+
+
+def _unlike_others(input: Tensor, weight: Tensor) -> bool:
+    """Whether something other than the kernels or their reference has to see the lookup.
 
     That is so for meta and sparse tables, tensor subclasses, function transforms and tensors that outlived one, and
     under a tracer or compiler.
@@ -143,6 +159,7 @@ def _only_stock(input: Tensor, weight: Tensor) -> bool:
         weight.is_meta
         or weight.layout != torch.strided
         or type(weight).__torch_dispatch__ is not Tensor.__torch_dispatch__
+        or type(input).__torch_dispatch__ is not Tensor.__torch_dispatch__
         or torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
         or is_functorch_wrapped_tensor(weight)
