@@ -13,8 +13,8 @@ LONGEST_ALIGNED = 16_384  # elements of the longest row that is tried, if a prog
 POINTERS = {
     "weight_ptr": "T", "out_ptr": "T", "zeros_ptr": "T", "grad_ptr": "T", "partial_ptr": "A",
     "indices_ptr": "i64", "order_ptr": "i64", "length_ptr": "i64", "next_length_ptr": "i64", "unique_ptr": "i64",
-    "count_ptr": "i64",
-    "keys_ptr": "i32", "ids_ptr": "i32", "targets_ptr": "i32", "starts_ptr": "i8",
+    "rows_ptr": "i64",
+    "keys_ptr": "i32", "ids_ptr": "i32", "targets_ptr": "i32", "starts_ptr": "i8", "begins_ptr": "i8",
 }  # fmt: skip
 DOUBLES = ("max_norm", "p")
 ONES = ("stride_weight_d", "stride_d", "stride_indices_n")
@@ -48,11 +48,13 @@ def variants(target: str, dtype: str, D: int) -> Iterator[tuple[str, Any, dict[s
         flags = {"SCALE": scale, "ACC": acc, **({"maxnreg": MOST_REGISTERS} if target.startswith("cuda") else {})}
         whole_chunks = {**tiles("sum", itemsize, "BLOCK_C"), "CHUNK": 32, "LAYOUT": 0, "NUMBER": False, **flags}
         yield f"sum scale={scale}", chunks.sum_chunks_kernel, whole_chunks
-        yield f"sum and number scale={scale}", chunks.sum_chunks_kernel, {**whole_chunks, "NUMBER": True}
         for layout in (1, 2):
             rows = max(1, whole_chunks["BLOCK_C"] // layout)
             constants = {**whole_chunks, "LAYOUT": layout, "BLOCK_C": rows}
             yield f"sum scale={scale} layout={layout}", chunks.sum_chunks_kernel, constants
+            name = f"sum and number scale={scale} layout={layout}"
+            yield name, chunks.sum_chunks_kernel, {**constants, "NUMBER": True}
+        yield f"sum and number scale={scale}", chunks.sum_chunks_kernel, {**whole_chunks, "NUMBER": True}
         wide = 8 if dtype == "fp64" else 4
         walk, zeros = pick_walk(D, wide, lanes), pick_fill(D, itemsize, lanes)
         walking = {"D": D, "BLOCK_C": walk.rows, "BLOCK_D": walk.columns, "num_warps": walk.num_warps, **flags}
@@ -84,7 +86,7 @@ def build(kernel: Any, constants: dict[str, Any], dtype: str, target: str) -> An
             constants[name] = 1
         if name in constants:
             signature[name] = "constexpr"
-        elif name in POINTERS:
+        elif name.endswith("_ptr"):
             signature[name] = "*" + types.get(POINTERS[name], POINTERS[name])
             # "D": whole 16 bytes; "S": a buffer under 2 GiB, from which hip derives its buffer instructions
             aligned = "" if kernel.params[position].do_not_specialize_on_alignment else "D"

@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from .merge import store_partial, store_sum
-from .number import numbers_at
+from .number import number_chunks
 
 AHEAD = 2  # rows that are asked for at a time
 
@@ -29,20 +29,19 @@ def _ask(keys_ptr, order_ptr, grad_ptr, at, end, V, N, inner, stride_outer, stri
 
 
 @triton.jit
-def _add(out_ptr, rows_ptr, partial_ptr, length_ptr, chunk, acc, length, inside, number, key, after, value, last, V, d,
+def _add(out_ptr, partial_ptr, length_ptr, chunk, acc, length, inside, number, key, after, value, last, V, d,
          mask_d, D: tl.constexpr, SCALE: tl.constexpr, NUMBER: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
     """Adds one row. Where its run ends, or the chunk does, stores the sum: whole, or cut by a border.
 
-    A whole one goes to the row that is the key, or the run's number; the key is then stored for itself.
+    A whole one goes to the row that is the key, or the run's number.
     """
     acc += value.to(ACC)
     length += 1
     ends = after != key
     final = (key < V) & ends & inside
     if NUMBER:
-        store_sum(out_ptr, number, acc, length, d, final, mask_d, D, SCALE)
-        tl.store(rows_ptr + number, key, mask=final & (tl.min(d, axis=0) == 0))
-        number += ends.to(tl.int64)
+        store_sum(out_ptr, number.to(tl.int64), acc, length, d, final, mask_d, D, SCALE)
+        number += ends.to(tl.int32)
     else:
         store_sum(out_ptr, key, acc, length, d, final, mask_d, D, SCALE)
     cut = (key < V) & ((ends & (inside == 0)) | ((ends == 0) & last))
@@ -97,7 +96,9 @@ def sum_chunks_kernel(
     acc = tl.zeros([BLOCK_C, BLOCK_D], ACC)
     length = tl.zeros([BLOCK_C], tl.int64)
     inside = k0 != before  # whether the run began in this chunk
-    number = numbers_at(begins_ptr, at, N, BLOCK_C, CHUNK) if NUMBER else at
+    number = at
+    if NUMBER:
+        number = number_chunks(keys_ptr, begins_ptr, rows_ptr, at, N, program % TILES == 0, BLOCK_C, CHUNK)
     # up to the end of the first chunk, which is where all others end too, or of the lookups
     steps = tl.minimum(CHUNK, N - (program // TILES).to(tl.int64) * BLOCK_C * CHUNK)
     for step in range(0, steps, 2):
@@ -106,10 +107,10 @@ def sum_chunks_kernel(
                       mask_d, D, LAYOUT)  # fmt: skip
         n1, w1 = _ask(keys_ptr, order_ptr, grad_ptr, at + 1, end, V, N, inner, stride_outer, stride_inner, stride_d,
                       d, mask_d, D, LAYOUT)  # fmt: skip
-        acc, length, inside, number = _add(out_ptr, rows_ptr, partial_ptr, length_ptr, chunk, acc, length, inside,
+        acc, length, inside, number = _add(out_ptr, partial_ptr, length_ptr, chunk, acc, length, inside,
                                            number, k0, k1, v0, False, V, d, mask_d, D, SCALE, NUMBER,
                                            ACC)  # fmt: skip
-        acc, length, inside, number = _add(out_ptr, rows_ptr, partial_ptr, length_ptr, chunk, acc, length, inside,
+        acc, length, inside, number = _add(out_ptr, partial_ptr, length_ptr, chunk, acc, length, inside,
                                            number, k1, n0, v1, step + 2 == CHUNK, V, d, mask_d, D, SCALE, NUMBER,
                                            ACC)  # fmt: skip
         k0, k1, v0, v1 = n0, n1, w0, w1

@@ -8,7 +8,7 @@ from .launch import LANES, TOO_LARGE, Launch, folded, key_of, on_device_of
 from .tiles import pick_tile
 
 
-@triton.jit(do_not_specialize=["V", "N", "skip"], do_not_specialize_on_alignment=["indices_ptr"])
+@triton.jit(do_not_specialize=["V", "N", "first", "skip"], do_not_specialize_on_alignment=["indices_ptr"])
 def gather_rows_kernel(
     weight_ptr,  # [V, D], any strides
     indices_ptr,  # [N]
@@ -18,6 +18,7 @@ def gather_rows_kernel(
     stride_weight_v,
     stride_weight_d,
     stride_indices_n,
+    first,
     skip,
     D: tl.constexpr,
     PACKED: tl.constexpr,
@@ -27,7 +28,8 @@ def gather_rows_kernel(
     """Grid (N / BLOCK_N * D / BLOCK_D), the tiles of a row side by side. A program owns one tile of `out`.
 
     PACKED: rows lie D apart, a constant from which the compiler proves wide accesses where D allows them.
-    Rows of indices outside [0, V), and of the index `skip`, are zeros; nothing is read for them.
+    The table's rows have the indices [first, first + V). Rows of others, and of the index `skip`, are zeros; nothing is
+    read for them.
     """
     TILES: tl.constexpr = (D + BLOCK_D - 1) // BLOCK_D
     program = tl.program_id(0)
@@ -35,20 +37,24 @@ def gather_rows_kernel(
     d = (program % TILES).to(tl.int64) * BLOCK_D + tl.arange(0, BLOCK_D)
     mask_n = n < N
     index = tl.load(indices_ptr + n * stride_indices_n, mask=mask_n, other=-1).to(tl.int64)
-    inside = mask_n & (index >= 0) & (index < V) & (index != skip)
+    row = index - first
+    # not row >= 0: the subtraction wraps around for the lowest indices
+    inside = mask_n & (index >= first) & (row < V) & (index != skip)
     mask_d = d[None, :] < D
     row_stride = D if PACKED else stride_weight_v
-    source = weight_ptr + index[:, None] * row_stride + d[None, :] * stride_weight_d
-    row = tl.load(source, mask=inside[:, None] & mask_d, other=0)
+    source = weight_ptr + row[:, None] * row_stride + d[None, :] * stride_weight_d
+    bits = tl.load(source, mask=inside[:, None] & mask_d, other=0)
     # streaming: the output is written once, the table's rows are what may be read again
-    tl.store(out_ptr + n[:, None] * D + d[None, :], row, mask=mask_n[:, None] & mask_d, cache_modifier=".cs")
+    tl.store(out_ptr + n[:, None] * D + d[None, :], bits, mask=mask_n[:, None] & mask_d, cache_modifier=".cs")
 
 
 launch_gather_rows = Launch(gather_rows_kernel)
 
 
-def gather_rows(weight: torch.Tensor, indices: torch.Tensor, out: torch.Tensor, skip: int = -1) -> None:
+def gather_rows(weight: torch.Tensor, indices: torch.Tensor, out: torch.Tensor, skip: int = -1, first: int = 0) -> None:
     """Fills out [..., D] with the rows of weight [V, D] at indices [...]; zeros for a bad index and for `skip`.
+
+    The first row has the index `first`, which is not 0 for a part of a larger table.
 
     Any dtype of 1, 2, 4 or 8 bytes that Triton can address; other dtypes come viewed as integers. `out` is contiguous.
     Indices whose strides fold into one are read in place.
@@ -59,10 +65,10 @@ def gather_rows(weight: torch.Tensor, indices: torch.Tensor, out: torch.Tensor, 
         return
     indices, stride = folded(indices)
     strides = (*weight.stride(), stride)
-    plain = strides == (D, 1, 1) and V < TOO_LARGE and N < TOO_LARGE
+    plain = strides == (D, 1, 1) and first + V < TOO_LARGE and N < TOO_LARGE
     key = key_of(D, weight, indices, out) if plain else None
     tile = pick_tile("gather", D, out.element_size(), LANES)
     constants = D, strides[0] == D, tile.rows, tile.columns
     grid = -(-N // tile.rows) * -(-D // tile.columns)
     with on_device_of(out):
-        launch_gather_rows(key, grid, tile.num_warps, weight, indices, out, V, N, *strides, skip, *constants)
+        launch_gather_rows(key, grid, tile.num_warps, weight, indices, out, V, N, *strides, first, skip, *constants)

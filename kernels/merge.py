@@ -104,7 +104,7 @@ def merge_partials_kernel(
 
 
 @triton.jit
-def _walk(keys_ptr, begins_ptr, partial_ptr, length_ptr, out_ptr, rows_ptr, last, start, V, N, span, gap,
+def _walk(keys_ptr, begins_ptr, partial_ptr, length_ptr, out_ptr, last, start, V, N, span, gap,
           D: tl.constexpr, SCALE: tl.constexpr, NUMBER: tl.constexpr, ACC: tl.constexpr, BLOCK_C: tl.constexpr,
           BLOCK_D: tl.constexpr):  # fmt: skip
     """Stores BLOCK_D columns of the run that came over the left border of the span `last` and ends in it, if one did.
@@ -128,7 +128,7 @@ def _walk(keys_ptr, begins_ptr, partial_ptr, length_ptr, out_ptr, rows_ptr, last
             # where the run was there one position earlier, it came in, and is the head; where it began, the tail
             border = child * span - 1
             came = tl.load(keys_ptr + border, mask=border >= 0, other=-1).to(tl.int64) == key
-            follows = tl.load(keys_ptr + border + span, mask=child >= 0, other=-1).to(tl.int64) == key
+            follows = tl.load(keys_ptr + border + span, mask=(child >= 0) & (border + span < N), other=-1) == key
             mine = (child >= 0) & (came | follows)
             tail = (came == 0).to(tl.int64)
             slot = child * gap + tail
@@ -139,8 +139,7 @@ def _walk(keys_ptr, begins_ptr, partial_ptr, length_ptr, out_ptr, rows_ptr, last
             newest = tl.where(tl.min(came.to(tl.int32), axis=0) > 0, newest - BLOCK_C, -1)
         row = key
         if NUMBER:
-            row = runs_before(begins_ptr, begin + 1) - 1
-            tl.store(rows_ptr + row, key, mask=start == 0)
+            row = runs_before(begins_ptr, begin + 1).to(tl.int64) - 1
         whole = tl.zeros([1], tl.int64)
         store_sum(out_ptr, whole + row, acc, length, d, whole == 0, mask_d, D, SCALE)
 
@@ -152,7 +151,6 @@ def finish_kernel(
     partial_ptr,  # [N / span, gap, D], ACC
     length_ptr,  # [N / span, 2], int64
     out_ptr,  # [V, D] or, if NUMBER, [U, D], contiguous
-    rows_ptr,  # [U], int64, if NUMBER
     V,
     N,
     span,
@@ -177,7 +175,7 @@ def finish_kernel(
         TILES: tl.constexpr = (D + BLOCK_D - 1) // BLOCK_D
         last = (program // TILES).to(tl.int64)
         start = (program % TILES).to(tl.int64) * BLOCK_D
-        _walk(keys_ptr, begins_ptr, partial_ptr, length_ptr, out_ptr, rows_ptr, last, start, V, N, span, gap, D, SCALE,
+        _walk(keys_ptr, begins_ptr, partial_ptr, length_ptr, out_ptr, last, start, V, N, span, gap, D, SCALE,
               NUMBER, ACC, BLOCK_C, BLOCK_D)  # fmt: skip
     elif BLOCK_V > 0:
         fill_untouched(keys_ptr, out_ptr, (program - walks).to(tl.int64), V, N, D, BLOCK_V, FILL_D)

@@ -14,7 +14,7 @@ from .launch import on_device_of
 
 # Lookups that a program places, and with how many it compares them at a time: as many as registers hold. Triton's
 # interpreter has none to fill, and is as slow at a few as at many.
-COMPILED = 32, 128
+COMPILED = 32, 64
 BLOCK_N, BLOCK_M = (256, 1024) if interpreted() else COMPILED
 BLOCK = 4096  # elements that one program sets to zero
 MOST = tl.constexpr(4096)  # lookups, a power of two
@@ -22,14 +22,15 @@ MOST_ROWS = 1 << 50  # so that a row and a position fit into 64 bits
 
 
 @triton.jit
-def _load_keys(indices_ptr, n, V, N, stride_indices_n, padding_idx):
-    """The rows of lookups, V for those that are dropped: padding, and indices outside [0, V). V beyond N too."""
+def _load_keys(indices_ptr, n, V, N, stride_indices_n, first, padding_idx):
+    """The rows of lookups, V for those dropped: padding, and indices outside [first, first + V). V beyond N too."""
     index = tl.load(indices_ptr + n.to(tl.int64) * stride_indices_n, mask=n < N, other=-1).to(tl.int64)
+    row = index - first
     # as numbers without a sign, negative ones are large
-    return tl.where((index.to(tl.uint64) < V) & (index != padding_idx), index, V)
+    return tl.where((row.to(tl.uint64) < V) & (index != padding_idx), row, V)
 
 
-@triton.jit(do_not_specialize=["V", "N", "padding_idx"], do_not_specialize_on_alignment=["indices_ptr"])
+@triton.jit(do_not_specialize=["V", "N", "first", "padding_idx"], do_not_specialize_on_alignment=["indices_ptr"])
 def rank_lookups_kernel(
     indices_ptr,  # [N]
     keys_ptr,  # [N]
@@ -39,6 +40,7 @@ def rank_lookups_kernel(
     V,
     N,
     stride_indices_n,
+    first,
     padding_idx,
     size,
     BLOCK_N: tl.constexpr,
@@ -56,14 +58,14 @@ def rank_lookups_kernel(
         NARROW: tl.constexpr = keys_ptr.dtype.element_ty.primitive_bitwidth < 32
         PAIR: tl.constexpr = tl.int32 if NARROW else tl.int64
         n = program * BLOCK_N + tl.arange(0, BLOCK_N)
-        key = _load_keys(indices_ptr, n, V, N, stride_indices_n, padding_idx)
+        key = _load_keys(indices_ptr, n, V, N, stride_indices_n, first, padding_idx)
         # a key and a position as one number: in their order, equal keys are ordered too
         mine = key.to(PAIR) * MOST + n
         place = tl.zeros([BLOCK_N], tl.int32)
         equal = tl.zeros([BLOCK_N], tl.int32)  # lookups of the same row before it
         for start in range(0, N, BLOCK_M):
             m = start + tl.arange(0, BLOCK_M)
-            other = _load_keys(indices_ptr, m, V, N, stride_indices_n, padding_idx).to(PAIR) * MOST + m
+            other = _load_keys(indices_ptr, m, V, N, stride_indices_n, first, padding_idx).to(PAIR) * MOST + m
             before = other[None, :] < mine[:, None]
             place += tl.sum(before.to(tl.int32), axis=1)
             if MARK:
@@ -84,16 +86,17 @@ def rank_lookups(
     padding_idx: int,
     begins: torch.Tensor | None = None,
     zeros: torch.Tensor | None = None,
+    first: int = 0,
 ) -> None:
     """Fills keys [N] with the sorted rows of indices [N] and order [N] int32 with where they stood.
 
-    And begins [N] int8 with 1 where a row is the first time, else 0; and zeros with 0.
+    Row 0 has the index `first`. And begins [N] int8 with 1 where a row is the first time, else 0; and zeros with 0.
     """
     N, size = len(indices), 0 if zeros is None else zeros.numel()
     grid = triton.cdiv(N, BLOCK_N) + triton.cdiv(size, BLOCK)
     with on_device_of(keys):
         rank_lookups_kernel[(grid,)](
             indices, keys, order, keys if begins is None else begins, keys if zeros is None else zeros, V, N,
-            indices.stride(0), padding_idx, size, BLOCK_N=BLOCK_N, BLOCK_M=BLOCK_M, BLOCK=BLOCK,
+            indices.stride(0), first, padding_idx, size, BLOCK_N=BLOCK_N, BLOCK_M=BLOCK_M, BLOCK=BLOCK,
             MARK=begins is not None,
         )  # fmt: skip

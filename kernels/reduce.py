@@ -56,7 +56,7 @@ def sum_runs(
         begins, rows, number = runs.begins, runs.rows, True
     its = pick_regime(N, V, D, grad.element_size(), LANES, chunk)
     assert its.chunk % AHEAD == 0
-    assert not number or its.chunk.bit_count() == 1
+    assert not number or (its.levels == 0 and its.chunk.bit_count() == 1)
     dtype, ACC = accumulator(grad.dtype)
     flags = {"D": D, "SCALE": scale, "ACC": ACC, **REGISTERS}
 
@@ -92,7 +92,7 @@ def sum_runs(
         fills = triton.cdiv(V, zeros.rows) if fill else 0
         if walks + fills:
             finish_kernel[(walks + fills,)](
-                keys, begins, partial, length, out, rows, V, N, span, gap, walks, BLOCK_C=walk.rows,
+                keys, begins, partial, length, out, V, N, span, gap, walks, BLOCK_C=walk.rows,
                 BLOCK_D=walk.columns, BLOCK_V=zeros.rows if fill else 0, FILL_D=zeros.columns, NUMBER=number,
                 num_warps=walk.num_warps, **flags,
             )  # fmt: skip

@@ -33,7 +33,7 @@ def _store_rows(out_ptr, x, n, mask_n, d, over, factor, D: tl.constexpr, ACC: tl
     tl.store(out_ptr + n[:, None] * D + d[None, :], y, mask=mask_n[:, None] & (d[None, :] < D))
 
 
-@triton.jit(do_not_specialize=["V", "N", "columns"], do_not_specialize_on_alignment=["indices_ptr"])
+@triton.jit(do_not_specialize=["V", "N", "first", "columns"], do_not_specialize_on_alignment=["indices_ptr"])
 def renorm_rows_kernel(
     weight_ptr,  # [V, D], any strides
     indices_ptr,  # [N]
@@ -44,6 +44,7 @@ def renorm_rows_kernel(
     stride_weight_v,
     stride_weight_d,
     stride_indices_n,
+    first,
     columns,
     max_norm: tl.float64,
     p: tl.float64,
@@ -58,15 +59,18 @@ def renorm_rows_kernel(
 
     A target is the row of the table that has to be written, KEPT where it has not. If no row of the block has,
     only its first target is written, and is NONE. The table is not written. As the CPU does, the norm and the
-    factor are rounded to the table's type, the quotient between them is taken in double. Bad indices give zeros.
+    factor are rounded to the table's type, the quotient between them is taken in double. Bad indices give zeros, as do
+    all outside [first, first + V).
     Of a row longer than BLOCK_D, all but the beginning is read twice.
     """
     lane = tl.arange(0, BLOCK_N)
     n = tl.program_id(0).to(tl.int64) * BLOCK_N + lane
     mask_n = n < N
     index = tl.load(indices_ptr + n * stride_indices_n, mask=mask_n, other=-1).to(tl.int64)
-    inside = mask_n & (index >= 0) & (index < V)
-    base = index * (D if PACKED else stride_weight_v)
+    row = index - first
+    # not row >= 0: the subtraction wraps around for the lowest indices
+    inside = mask_n & (index >= first) & (row < V)
+    base = row * (D if PACKED else stride_weight_v)
 
     # in double on every path: the interpreter takes a bare Python number for float32 in comparisons
     limit = tl.zeros([1], tl.float64) + max_norm
@@ -85,7 +89,7 @@ def renorm_rows_kernel(
     factor = (limit / (norm + 1e-7)).to(ACC).to(element).to(ACC)
 
     most = tl.max(over.to(tl.int32), axis=0)
-    target = tl.where(over, index, tl.where(most > 0, KEPT, NONE)).to(targets_ptr.dtype.element_ty)
+    target = tl.where(over, row, tl.where(most > 0, KEPT, NONE)).to(targets_ptr.dtype.element_ty)
     tl.store(targets_ptr + n, target, mask=mask_n & (tl.where(lane == 0, 1, most) > 0))
     _store_rows(out_ptr, beginning, n, mask_n, d, over, factor, D, ACC)
     for start in range(BLOCK_D, further, BLOCK_D):
@@ -149,32 +153,33 @@ def renorm_rows(
     targets: torch.Tensor,
     max_norm: float,
     norm_type: float,
+    first: int = 0,
 ) -> None:
     """Scales the rows of weight [V, D] at indices [...] to max_norm, in place, and fills out [..., D] with them.
 
     float16, bfloat16, float32 and float64; norms in float32 (float64 for float64). A row is over when norm > max_norm,
     and is then multiplied by max_norm / (norm + 1e-7). `out` is contiguous; targets [N], of `targets_dtype(V)`, is
-    scratch.
+    scratch. The first row has the index `first`; rows of indices outside the table are zeros.
     """
     V, D = weight.shape
     N = indices.numel()
     if N == 0 or D == 0:
         return
     if math.isnan(norm_type) or math.isnan(max_norm):
-        return gather_rows(weight, indices, out)  # no norm is over
+        return gather_rows(weight, indices, out, first=first)  # no norm is over
     indices, stride = folded(indices)
     strides = weight.stride()
     packed, norm = strides[0] == D, NORMS.get(norm_type, POWER).value
     tile, back = pick_row_tiles(D, out.element_size(), LANES)
     count = -(-N // tile.rows)
     blocks = pick_blocks(count)
-    plain = strides == (D, 1) and stride == 1 and V < TOO_LARGE and N < TOO_LARGE
+    plain = strides == (D, 1) and stride == 1 and first + V < TOO_LARGE and N < TOO_LARGE
     key = key_of(D, weight, indices, out, targets) if plain else None
     if key is not None:
         key = (*key, norm)
     with on_device_of(out):
         launch_renorm_rows(
-            key, count, tile.num_warps, weight, indices, out, targets, V, N, *strides, stride, D,
+            key, count, tile.num_warps, weight, indices, out, targets, V, N, *strides, stride, first, D,
             float(max_norm), float(norm_type), D, packed, norm, accumulator(weight.dtype)[1], tile.rows, tile.columns,
         )  # fmt: skip
         launch_write_back_rows(

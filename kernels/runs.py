@@ -17,21 +17,24 @@ from .regimes import ranks
 BLOCK = 1024
 
 
-@triton.jit(do_not_specialize=["V", "N", "padding_idx"])
+@triton.jit(do_not_specialize=["V", "N", "first", "padding_idx"])
 def encode_keys_kernel(
     indices_ptr,  # [N]
     keys_ptr,  # [N]
     V,
     N,
     stride_indices_n,
+    first,
     padding_idx,
     BLOCK_N: tl.constexpr,
 ):
-    """Grid (N / BLOCK_N). keys[n] = indices[n], or V for padding and for an index outside [0, V)."""
+    """Grid (N / BLOCK_N). keys[n] = indices[n] - first, or V for padding and where that is outside [0, V)."""
     n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
     index = tl.load(indices_ptr + n * stride_indices_n, mask=n < N, other=-1).to(tl.int64)
-    dropped = (index < 0) | (index >= V) | (index == padding_idx)
-    tl.store(keys_ptr + n, tl.where(dropped, V, index).to(keys_ptr.dtype.element_ty), mask=n < N)
+    row = index - first
+    # not row < 0: the subtraction wraps around for the lowest indices
+    dropped = (index < first) | (row >= V) | (index == padding_idx)
+    tl.store(keys_ptr + n, tl.where(dropped, V, row).to(keys_ptr.dtype.element_ty), mask=n < N)
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -72,19 +75,19 @@ def key_dtype(V: int) -> torch.dtype:
 
 
 def sort_indices(
-    indices: torch.Tensor, V: int, padding_idx: int, zeros: torch.Tensor | None = None
+    indices: torch.Tensor, V: int, padding_idx: int, zeros: torch.Tensor | None = None, first: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sorted keys [N] and the stable order [N] that sorts them; dropped lookups have key V and come last.
 
     The order is int32 for few lookups, else int64. `zeros` is set to zero, by the same launch for few lookups.
-    The host never waits for the device.
+    Row 0 has the index `first`. The host never waits for the device.
     """
     N = indices.shape[0]
     if N and ranks(N, V):
-        return sort_few(indices, V, padding_idx, zeros)
+        return sort_few(indices, V, padding_idx, zeros, first=first)
     if zeros is not None:
         zeros.zero_()
-    return sort_many(indices, V, padding_idx)
+    return sort_many(indices, V, padding_idx, first)
 
 
 def sort_few(
@@ -93,22 +96,23 @@ def sort_few(
     padding_idx: int,
     zeros: torch.Tensor | None = None,
     begins: torch.Tensor | None = None,
+    first: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """sort_indices() by comparing each lookup with all others; begins [N] int8 gets 1 where a run of rows begins."""
     keys = torch.empty(len(indices), dtype=key_dtype(V), device=indices.device)
     order = torch.empty(len(indices), dtype=torch.int32, device=indices.device)
-    rank_lookups(indices, keys, order, V, padding_idx, begins, zeros)
+    rank_lookups(indices, keys, order, V, padding_idx, begins, zeros, first)
     return keys, order
 
 
-def sort_many(indices: torch.Tensor, V: int, padding_idx: int) -> tuple[torch.Tensor, torch.Tensor]:
+def sort_many(indices: torch.Tensor, V: int, padding_idx: int, first: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """sort_indices() by torch's sort."""
     N = len(indices)
     keys = torch.empty(N, dtype=key_dtype(V), device=indices.device)
     if N:
         with on_device_of(keys):
             encode_keys_kernel[(triton.cdiv(N, BLOCK),)](
-                indices, keys, V, N, indices.stride(0), padding_idx, BLOCK_N=BLOCK
+                indices, keys, V, N, indices.stride(0), first, padding_idx, BLOCK_N=BLOCK
             )
     return torch.sort(keys, stable=True)
 
@@ -131,15 +135,15 @@ class Runs(NamedTuple):
     bound: int
 
 
-def find_runs(indices: torch.Tensor, V: int, padding_idx: int) -> Runs:
-    """The runs of indices [N]. The host waits once, for their number."""
+def find_runs(indices: torch.Tensor, V: int, padding_idx: int, first: int = 0) -> Runs:
+    """The runs of indices [N] in a table whose row 0 has the index `first`. The host waits once, for their number."""
     N = len(indices)
     if N and ranks(N, V):
         begins = torch.empty(N, dtype=torch.int8, device=indices.device)
-        keys, order = sort_few(indices, V, padding_idx, begins=begins)
+        keys, order = sort_few(indices, V, padding_idx, begins=begins, first=first)
         U = int(begins.cpu().sum())
         return Runs(keys, order, torch.empty(U, dtype=torch.int64, device=keys.device), begins, V)
-    keys, order = sort_many(indices, V, padding_idx)
+    keys, order = sort_many(indices, V, padding_idx, first)
     ids, rows = number_runs(keys, V)
     return Runs(ids, order, rows, None, len(rows))
 

@@ -41,7 +41,7 @@ DEVIATIONS = {
     6: "16-bit gradients are summed in float32",
     7: "max_norm by the CPU's definition on every device, for every norm and strided tables",
     8: "deterministic without being asked",
-    9: "vmap over the indices accepts max_norm, torch.compile accepts sparse with padding_idx",
+    9: "vmap does what a loop does, max_norm, sparse and counts included; torch.compile takes sparse with padding_idx",
     10: "a CPU table with meta indices raises",
     11: "row-sharded tables keep row-sharded gradients, and take max_norm",
 }

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import tembed
 
+from .cases import DEVIATIONS
 from .subject import Implementation, load
 
 
@@ -62,8 +63,7 @@ def _liger() -> Any:
 
 
 NONE: frozenset[int] = frozenset()
-# What tembed promises; not yet 9 and 11, which need more than stock under transforms and row-sharded tables.
-PROMISED = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 10})
+PROMISED = frozenset(DEVIATIONS)
 # name: (what it is, module class, function, the deviations that it is held to)
 PEERS: dict[str, tuple[str, Callable[[], Any], Callable[..., Tensor] | None, frozenset[int]]] = {
     "stock": ("torch.nn.Embedding and F.embedding", lambda: nn.Embedding, F.embedding, NONE),

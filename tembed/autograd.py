@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function, Variable, forward_ad
 
-from . import ops
+from . import library, ops
+from .batches import Call
+from .transformable import Gradient
 
 Options = tuple[int, bool, bool]  # padding_idx, scale_grad_by_freq, sparse
 Renorm = tuple[float, float]  # max_norm, norm_type
@@ -49,7 +51,12 @@ class EmbeddingFunction(Function):
         (indices,) = ctx.saved_tensors
         if grad_output is None:
             return (None,) * 4
-        if differentiable(grad_output):
+        if torch.compiler.is_compiling() and not ctx.args[-1]:  # compiled autograd
+            grad = library.embedding_gradient(grad_output, indices, *ctx.args[:-1])
+        elif torch._C._are_functorch_transforms_active():  # vmap over this backward
+            V, *options = ctx.args
+            return Gradient.apply(grad_output, indices, 0, V, Call(indices.dim(), *options)), None, None, None
+        elif differentiable(grad_output):
             grad = GradientFunction.apply(grad_output, indices, *ctx.args)
         else:
             grad = ops.gradient(grad_output, indices, *ctx.args)

@@ -120,6 +120,33 @@ def check_differentiable(weight: Tensor) -> None:
         )
 
 
+def check_sharded_sparse(sparse: bool) -> None:
+    """Raises for a sparse gradient of a DTensor, which torch has no form for."""
+    if sparse:
+        raise NotImplementedError(
+            "sparse=True: the gradient of a DTensor cannot be sparse. Pass sparse=False: each process then has a dense "
+            "gradient of its own part of the table"
+        )
+
+
+def check_sharded_renorm(placements: Any, kept: Any) -> None:
+    """Raises for max_norm in a table that is looked up in a copy, by other placements."""
+    if placements != kept:
+        raise NotImplementedError(
+            f"max_norm changes the table where it lies, which it does not for placements {placements}: redistribute "
+            "the table to Shard(0), Shard(1) or Replicate() on each dimension of the mesh"
+        )
+
+
+def check_part(rows: int, expected: int) -> None:
+    """Raises for a DTensor whose local tensor is not the part that its placements say."""
+    if rows != expected:
+        raise RuntimeError(
+            f"the local tensor of 'weight' has {rows} rows, where its placements and its shape lead to {expected}: "
+            "rows are split over processes as torch.chunk splits them"
+        )
+
+
 def _check_index_dtype(input: Tensor, position: int, where: str) -> None:
     if input.dtype not in INDEX_DTYPES:
         raise RuntimeError(

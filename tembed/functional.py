@@ -14,6 +14,7 @@ from .autograd import differentiable, record
 
 # False where the kernels run on CPU tables, in an interpreter; fixed for the life of the process.
 REFERENCE_ON_CPU = not kernels.drives("cpu")
+PLAIN = (torch.nn.Parameter, Tensor)
 TRACERS = (ModeKey.FAKE, ModeKey.PROXY, ModeKey.FUNCTIONAL)
 
 
@@ -45,7 +46,7 @@ def embedding(
     Raises:
         IndexError: an index outside [0, V), with its value, position and V, before anything is changed. On an
             accelerator only in the mode "immediate" (`tembed.set_index_checks`); else such a row is zeros and
-            takes no part in gradients. Under torch.compile, torch.func and tracers, and for tensor subclasses,
+            takes no part in gradients. Under torch.compile and tracers, and for tensor subclasses other than DTensor,
             the lookup is torch's own, and so is what a bad index does.
         AssertionError, RuntimeError, TypeError: as torch raises them.
 
@@ -79,8 +80,10 @@ def embedding(
             max_norm is None
             and not (scale_grad_by_freq or sparse)
             and REFERENCE_ON_CPU
+            and type(weight) in PLAIN
             and weight.is_cpu
             and input.is_cpu
+            and not torch._C._are_functorch_transforms_active()
             and input.numel()
             and ((dtype := weight.dtype) is float32 or dtype is float64 or not weight.requires_grad)
         )
@@ -126,9 +129,8 @@ def _embedding(
 
 def _only_device_modes(input: Tensor, weight: Tensor) -> bool:
     """Whether __torch_function__ is asked for by a default device alone, which means nothing to a lookup."""
-    plain = (Tensor, torch.nn.Parameter)
     modes = _get_current_function_mode_stack()
-    return type(input) in plain and type(weight) in plain and all(type(mode) is DeviceContext for mode in modes)
+    return type(input) in PLAIN and type(weight) in PLAIN and all(type(mode) is DeviceContext for mode in modes)
 
 
 def _another_way(
@@ -141,7 +143,7 @@ def _another_way(
     sparse: bool,
 ) -> Tensor:
     """embedding() of sharded tables, under transforms and compilers; all that remains is torch's own operation's."""
-    for way in (dtensor, transforms, compiled):
+    for way in (compiled, dtensor, transforms):
         if way.handles(input, weight):
             return way.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
     return F.embedding(

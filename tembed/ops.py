@@ -1,4 +1,8 @@
-"""Allocation, and the choice between the kernels and the torch reference."""
+"""Allocation, and the choice between the kernels and the torch reference.
+
+A table may be a part of a larger one, the rows from `first` on: then its rows have the indices [first, first + V), any
+other index is that of a row elsewhere, and padding_idx counts as the indices do. None for a whole table.
+"""
 
 import functools
 from types import ModuleType
@@ -37,83 +41,97 @@ def _launchers() -> ModuleType:
     return launchers
 
 
-def lookup(weight: Tensor, indices: Tensor, skip: int = -1) -> Tensor:
-    """weight[indices], fresh and contiguous, bit for bit; rows of the index `skip` are zeros."""
+def lookup(weight: Tensor, indices: Tensor, skip: int = -1, first: int | None = None) -> Tensor:
+    """weight[indices], fresh and contiguous, bit for bit; rows elsewhere, and of the index `skip`, are zeros."""
     if on_kernels(weight):
         if weight.dtype not in FLOATS or weight.is_neg():
-            return _gather(weight, indices, skip)
+            return _gather(weight, indices, skip, first or 0)
         out = weight.new_empty((*indices.shape, weight.shape[1]))
-        _launchers().gather_rows(weight, indices, out, skip)
+        _launchers().gather_rows(weight, indices, out, skip, first or 0)
         return out
-    out = reference.lookup(weight, indices)
+    out = reference.lookup(weight, indices, first)
     return out if skip < 0 else out.masked_fill((indices.long() == skip).unsqueeze(-1), 0)
 
 
-def _gather(weight: Tensor, indices: Tensor, skip: int) -> Tensor:
+def _gather(weight: Tensor, indices: Tensor, skip: int, first: int) -> Tensor:
     """Gathers the bits of any dtype: exotic ones as integers, wide ones in two halves, lazy ones resolved after."""
     if weight.is_conj():
-        return _gather(weight.conj(), indices, skip).conj_physical_()
+        return _gather(weight.conj(), indices, skip, first).conj_physical_()
     if weight.is_neg():
-        return _gather(torch._neg_view(weight), indices, skip).neg_()
+        return _gather(torch._neg_view(weight), indices, skip, first).neg_()
     if weight.dtype == torch.complex128:
-        halves = [_gather(half, indices, skip) for half in torch.view_as_real(weight).unbind(-1)]
+        halves = [_gather(half, indices, skip, first) for half in torch.view_as_real(weight).unbind(-1)]
         return torch.view_as_complex(torch.stack(halves, -1))
     out = weight.new_empty((*indices.shape, weight.shape[1]))
     bits = weight.dtype if weight.dtype in FLOATS else INTEGERS[weight.element_size()]
-    _launchers().gather_rows(weight.view(bits), indices, out.view(bits), skip)
+    _launchers().gather_rows(weight.view(bits), indices, out.view(bits), skip, first)
     return out
 
 
-def renorm_lookup(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
+def renorm_lookup(
+    weight: Tensor, indices: Tensor, max_norm: float, norm_type: float, first: int | None = None
+) -> Tensor:
     """Scales the rows at `indices` to max_norm in the table, and looks them up. One in-place change, always."""
     overlapping = weight.stride(1) == 0 and weight.shape[1] > 1  # torch refuses to write to it, if it must
     columns = weight.shape[1] > 0  # without any, whether there is a norm depends on p, as torch says
     if not on_kernels(weight) or weight.dtype not in FLOATS or weight.is_neg() or overlapping or not columns:
         with torch.no_grad():
-            reference.renorm_(weight, indices, max_norm, norm_type)
-        return lookup(weight, indices)
+            reference.renorm_(weight, indices, max_norm, norm_type, first)
+        return lookup(weight, indices, first=first)
     launch = _launchers()
     out = weight.new_empty((*indices.shape, weight.shape[1]))
     targets = indices.new_empty(indices.numel(), dtype=launch.targets_dtype(weight.shape[0]))
-    launch.renorm_rows(weight, indices, out, targets, max_norm, norm_type)
+    launch.renorm_rows(weight, indices, out, targets, max_norm, norm_type, first or 0)
     if not weight.is_inference():
         torch.autograd.graph.increment_version(weight)
     return out
 
 
-def gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: int, scale: bool, sparse: bool) -> Tensor:
+def gradient(
+    grad_output: Tensor,
+    indices: Tensor,
+    V: int,
+    padding_idx: int,
+    scale: bool,
+    sparse: bool,
+    first: int | None = None,
+) -> Tensor:
     """The gradient of the table: dense [V, D], or sparse and coalesced with U rows."""
     make = _sparse_gradient if sparse else _dense_gradient
-    return make(grad_output, indices, V, padding_idx, scale)
+    return make(grad_output, indices, V, padding_idx, scale, first)
 
 
-def _dense_gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: int, scale: bool) -> Tensor:
+def _dense_gradient(
+    grad_output: Tensor, indices: Tensor, V: int, padding_idx: int, scale: bool, first: int | None
+) -> Tensor:
     if _batched(grad_output):
-        kept = indices.long().masked_fill(reference.outside(indices, V), V)
+        kept, padding_idx = reference.rows_or_V(indices, V, first), padding_idx - (first or 0)
         return torch.ops.aten.embedding_dense_backward(grad_output, kept, V + 1, padding_idx, scale)[..., :V, :]
     if not on_kernels(grad_output) or grad_output.dtype not in FLOATS:
-        return reference.dense_gradient(grad_output, indices, V, padding_idx, scale)
+        return reference.dense_gradient(grad_output, indices, V, padding_idx, scale, first)
     D = grad_output.shape[-1]
-    if not grad_output.numel():
+    if not grad_output.numel() or not V:
         return torch.zeros(V, D, dtype=grad_output.dtype, device=grad_output.device)
     out = torch.empty(V, D, dtype=grad_output.dtype, device=grad_output.device)
     launch = _launchers()
     fill = launch.fills_untouched(indices.numel(), V)
-    keys, order = launch.sort_indices(indices.reshape(-1), V, padding_idx, None if fill else out)
+    keys, order = launch.sort_indices(indices.reshape(-1), V, padding_idx, None if fill else out, first or 0)
     launch.sum_runs(keys, order, _rows_of(grad_output), out, scale, fill)
     return out
 
 
-def _sparse_gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: int, scale: bool) -> Tensor:
+def _sparse_gradient(
+    grad_output: Tensor, indices: Tensor, V: int, padding_idx: int, scale: bool, first: int | None
+) -> Tensor:
     D = grad_output.shape[-1]
     if not grad_output.numel():
         rows = torch.empty(0, dtype=torch.int64, device=grad_output.device)
         values = grad_output.new_empty(0, D)
     elif not on_kernels(grad_output) or grad_output.dtype not in FLOATS:
-        rows, values = reference.rows_and_sums(grad_output, indices, V, padding_idx, scale)
+        rows, values = reference.rows_and_sums(grad_output, indices, V, padding_idx, scale, first)
     else:
         launch = _launchers()
-        runs = launch.find_runs(indices.reshape(-1), V, padding_idx)
+        runs = launch.find_runs(indices.reshape(-1), V, padding_idx, first or 0)
         rows, values = runs.rows, grad_output.new_empty(len(runs.rows), D)
         launch.sum_runs(runs.keys, runs.order, _rows_of(grad_output), values, scale, runs=runs)
     return torch.sparse_coo_tensor(rows.unsqueeze(0), values, (V, D), is_coalesced=True, check_invariants=False)
@@ -136,19 +154,21 @@ def _rows_of(grad_output: Tensor) -> Tensor:
     return grad_output.reshape(-1, D)
 
 
-def gradient_of_gradient(grad: Tensor, indices: Tensor, padding_idx: int, scale: bool) -> Tensor:
+def gradient_of_gradient(
+    grad: Tensor, indices: Tensor, padding_idx: int, scale: bool, first: int | None = None
+) -> Tensor:
     """The gradient of grad_output, given that of the table's gradient [V, D], dense or sparse."""
     V = grad.shape[0]
-    indices = indices.long()
-    bad = reference.outside(indices, V)
+    rows = reference.rows_of(indices, first)
+    bad = reference.outside(rows, V)
     if grad.layout == torch.strided:
-        out = lookup(grad, indices, skip=padding_idx)
+        out = lookup(grad, indices, padding_idx, first)
     else:
-        out = torch.index_select(grad, 0, indices.masked_fill(bad, 0).reshape(-1)).to_dense()
+        out = torch.index_select(grad, 0, rows.masked_fill(bad, 0).reshape(-1)).to_dense()
         out = out.view(*indices.shape, grad.shape[1]).masked_fill((bad | (indices == padding_idx)).unsqueeze(-1), 0)
     if not scale or not out.numel():
         return out
-    kept = indices.masked_fill(bad, V).reshape(-1)
+    kept = rows.masked_fill(bad, V).reshape(-1)
     counts = torch.zeros(V + 1, dtype=torch.int64, device=grad.device).index_add_(0, kept, torch.ones_like(kept))
     wide = out.dtype if out.dtype == torch.float64 else torch.float32
     return (out.to(wide) / counts[kept].view(*indices.shape, 1)).to(out.dtype)

@@ -30,16 +30,18 @@ class Mutant:
 
 # Groups of the parity suite, where a fault shows there; files of tests of the kernels themselves, where it does not.
 FORWARD, GRADIENT, NORM, ERRORS = "forward", "dense-gradient", "max_norm", "errors"
-SPARSE, SUM, RUNS, GATHER, RENORM = (
+SPARSE, SUM, RUNS, GATHER, RENORM, PARTS, PROCESSES = (
     "sparse-gradient",
     "test_kernels_reduce.py",
     "test_kernels_runs.py",
     "test_kernels_gather.py",
     "test_kernels_renorm.py",
+    "test_dtensor.py",
+    "test_distributed.py",
 )
 MUTANTS = (
     Mutant("padding ignored among many", "kernels/runs.py", " | (index == padding_idx)", "", RUNS),
-    Mutant("padding ignored, reference", "tembed/reference.py", "keep = (rows != padding_idx) & ", "keep = ", GRADIENT, False),
+    Mutant("padding ignored, reference", "tembed/reference.py", "keep = (rows != padding_idx - (first or 0)) & ", "keep = ", GRADIENT, False),
     Mutant("wrong scale", "kernels/merge.py", "tl.maximum(length, 1)", "tl.maximum(length - 1, 1)", GRADIENT),
     Mutant("scale ignored, reference", "tembed/reference.py", "len(rows), -1, scale)", "len(rows), -1, False)", GRADIENT, False),
     Mutant("length lost between chunks", "kernels/merge.py", "length += tl.load(length_ptr + child * 2, ", "length = tl.load(length_ptr + child * 2, ", SUM),
@@ -63,12 +65,12 @@ MUTANTS = (
     Mutant("a touched row filled", "kernels/fill.py", "(touched == 0) & (v < V)", "v < V", SUM),
     Mutant("places of equal lookups mixed up", "kernels/rank.py", "other[None, :] < mine[:, None]", "(other // MOST)[None, :] < (mine // MOST)[:, None]", RUNS),
     Mutant("padding ignored among few", "kernels/rank.py", " & (index != padding_idx)", "", RUNS),
-    Mutant("runs before a block of chunks not counted", "kernels/number.py", "return runs_before(begins_ptr, tl.min(at, axis=0)) + ", "return ", RUNS),
+    Mutant("runs before a block of chunks not counted", "kernels/number.py", "runs_before(begins_ptr, tl.min(at, axis=0)) + ", "", RUNS),
     Mutant("runs of other chunks not counted", "kernels/number.py", "tl.cumsum(own, axis=0) - own", "0", RUNS),
-    Mutant("a walked run numbered as the next", "kernels/merge.py", "runs_before(begins_ptr, begin + 1) - 1", "runs_before(begins_ptr, begin + 1)", RUNS),
+    Mutant("a walked run numbered as the next", "kernels/merge.py", "runs_before(begins_ptr, begin + 1).to(tl.int64) - 1", "runs_before(begins_ptr, begin + 1).to(tl.int64)", RUNS),
     Mutant("a dropped run among the rows", "kernels/rank.py", "(equal == 0) & (key < V)", "equal == 0", RUNS),
     Mutant("renorm applied twice", "kernels/renorm.py", "factor = (limit / (norm + 1e-7))", "factor = (limit / (norm + 1e-7)) * (limit / (norm + 1e-7))", NORM),
-    Mutant("renorm applied twice, reference", "tembed/ops.py", "            reference.renorm_(weight, indices, max_norm, norm_type)", "            reference.renorm_(weight, indices, max_norm, norm_type), reference.renorm_(weight, indices, max_norm * 0.99, norm_type)", NORM, False),
+    Mutant("renorm applied twice, reference", "tembed/ops.py", "            reference.renorm_(weight, indices, max_norm, norm_type, first)", "            reference.renorm_(weight, indices, max_norm, norm_type, first), reference.renorm_(weight, indices, max_norm * 0.99, norm_type, first)", NORM, False),
     Mutant("renormed rows not written back", "kernels/renorm.py", "if tl.max(firsts, axis=0) > NONE:", "if tl.max(firsts, axis=0) > KEPT:", NORM),
     Mutant("one row of a tile not written back", "kernels/renorm.py", "mask = (target >= 0)[:, None]", "mask = (target > 0)[:, None]", NORM),
     Mutant("NaN taken for a small norm", "kernels/norms.py", 'axis=1) > 0, float("nan"), norm)', 'axis=1) > 0, float("inf"), norm)', NORM),
@@ -78,7 +80,14 @@ MUTANTS = (
     Mutant("the end of a long row not scaled", "kernels/renorm.py", "_store_rows(out_ptr, x, n, mask_n, start + d, over, factor, D, ACC)", "_store_rows(out_ptr, x, n, mask_n, start + d, over & (D < 0), factor, D, ACC)", RENORM),
     Mutant("version not counted", "tembed/ops.py", "torch.autograd.graph.increment_version(weight)", "pass", NORM),
     Mutant("table stride ignored", "kernels/gather.py", "row_stride = D if PACKED else stride_weight_v", "row_stride = D", GATHER),
-    Mutant("negative index not masked", "kernels/gather.py", "(index >= 0) & ", "", GATHER),
+    Mutant("negative index not masked", "kernels/gather.py", "(index >= first) & ", "", GATHER),
+    Mutant("the first row of a part ignored by max_norm", "kernels/renorm.py", "row = index - first", "row = index", RENORM),
+    Mutant("the first row of a part ignored among many", "kernels/runs.py", "row = index - first", "row = index", RUNS),
+    Mutant("the first row of a part ignored among few", "kernels/rank.py", "row = index - first", "row = index", RUNS),
+    Mutant("a table cut in parts that are too small", "tembed/placements.py", "most = -(-rows // size)", "most = rows // size", PARTS, False),
+    Mutant("lookups of one process counted", "tembed/parts.py", "lookup.shape[:1]), summed(terms))", "lookup.shape[:1]), terms)", PROCESSES, False),
+    Mutant("max_norm for lookups of one process", "tembed/sharded.py", "(layout.apart or layout.by_columns)", "layout.by_columns", PROCESSES, False),
+    Mutant("gradients of several processes not added up", "tembed/parts.py", "    if layout.apart:\n", "    if layout.apart and scale:\n", PROCESSES, False),
     Mutant("unstable order", "kernels/runs.py", "torch.sort(keys, stable=True)", "torch.sort(keys.flip(0), stable=True)", RUNS),
     Mutant("zero gradient", "tembed/ops.py", "launch.sum_runs(keys, order, _rows_of(grad_output), out, scale, fill)", "out.zero_()", GRADIENT),
     Mutant("counts left out of double backward", "tembed/ops.py", "if not scale or not out.numel():", "if True:", GRADIENT, False),

@@ -22,7 +22,7 @@ def run(*arguments: str, interpret: str = "0") -> subprocess.CompletedProcess[st
 
 def reports(*arguments: str) -> list[dict[str, Any]]:
     done = run(*arguments)
-    assert done.stdout, done.stderr
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return [json.loads(line) for line in done.stdout.splitlines()[1:]]
 
 

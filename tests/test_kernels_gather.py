@@ -36,6 +36,28 @@ def test_gather_rows_gives_zeros_for_indices_outside(dtype: torch.dtype, device:
     assert not out[[1, 2, 4, 5, 6]].any()
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+@pytest.mark.parametrize("first", [0, 1, 7, 2**31 - 5, 2**40])
+def test_gather_rows_of_a_part_gives_zeros_for_rows_elsewhere(first: int, dtype: torch.dtype, device: str) -> None:
+    """Of the lowest indices, the difference from the first row wraps around."""
+    info = torch.iinfo(dtype)
+    wanted = [info.min, info.min + 1, info.min + first, -1, 0, first - 1, first, first + 3, first + 4, info.max]
+    indices = torch.tensor([index for index in wanted if info.min <= index <= info.max], dtype=dtype, device=device)
+    weight = torch.randn(4, 6, device=device)
+    for skip in (-1, first + 3, first - 1, 3):
+        out = torch.empty(len(indices), 6, device=device)
+        gather_rows(weight, indices, out, skip, first)
+        for index, row in zip(indices.tolist(), out, strict=True):
+            here = first <= index < first + 4 and index != skip
+            assert torch.equal(row, weight[index - first] if here else torch.zeros(6, device=device))
+
+
+def test_gather_rows_of_a_part_without_rows_gives_zeros(device: str) -> None:
+    out = torch.empty(3, 6, device=device)
+    gather_rows(torch.empty(0, 6, device=device), torch.tensor([3, 4, 5], device=device), out, first=4)
+    assert not out.any()
+
+
 def test_gather_rows_skips_one_index(device: str) -> None:
     weight = torch.full((3, 4), float("nan"), device=device)
     weight[[0, 2]] = torch.randn(2, 4, device=device)

@@ -57,6 +57,8 @@ PROBLEMS = (
     Problem("boundary", 33, 12, 260, scale=True, outside=True),
     Problem("sorted", 40, 20, 130, layout="every second column"),
     Problem("uniform", 9, 90, 16, scale=True),
+    Problem("hot", 10, 4, 3),
+    Problem("hot", 37, 4, 3),
 )
 
 

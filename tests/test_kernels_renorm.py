@@ -30,6 +30,30 @@ def test_renorm_rows_leaves_bad_indices_out(index_dtype: torch.dtype, device: st
     assert (backing[untouched] == 7).all()
 
 
+@pytest.mark.parametrize("index_dtype", [torch.int32, torch.int64])
+@pytest.mark.parametrize("first", [0, 3, 2**31 - 5, 2**40])
+@pytest.mark.parametrize("p", [2.0, math.nan])
+def test_renorm_rows_of_a_part_leaves_rows_elsewhere_out(
+    p: float, first: int, index_dtype: torch.dtype, device: str
+) -> None:
+    """Of the lowest indices, the difference from the first row wraps around."""
+    backing = torch.full((8, 4), 7.0, device=device)
+    info = torch.iinfo(index_dtype)
+    wanted = [info.min, info.min + first, first - 1, first + 4, 1, info.max, first, first + 3, first + 3]
+    indices = torch.tensor(
+        [index for index in wanted if info.min <= index <= info.max], dtype=index_dtype, device=device
+    )
+    out = torch.empty(len(indices), 4, device=device)
+    targets = torch.empty(len(indices), dtype=targets_dtype(4), device=device)
+    renorm_rows(backing[2:6], indices, out, targets, 1.0, p, first)
+    rows = [index - first if first <= index < first + 4 else None for index in indices.tolist()]
+    scaled = 7.0 if math.isnan(p) else 0.5
+    expected = torch.full((8, 4), 7.0, device=device)
+    expected[[2 + row for row in rows if row is not None]] = scaled
+    torch.testing.assert_close(backing, expected)
+    torch.testing.assert_close(out[:, 0], torch.tensor([0.0 if row is None else scaled for row in rows], device=device))
+
+
 def test_renorm_rows_reads_strided_and_expanded_indices(device: str) -> None:
     weight = torch.randn(9, 5, device=device) * 9
     once = weight.clone()

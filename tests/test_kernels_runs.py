@@ -48,6 +48,26 @@ def test_sort_indices_orders_stably_and_drops_padding_and_bad_indices(N: int, V:
     assert torch.equal(order.long(), stable)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "first"),
+    [(torch.int32, 0), (torch.int32, 2**31 - 60), (torch.int64, 1), (torch.int64, 2**31 - 30), (torch.int64, 2**40)],
+)
+def test_indices_of_a_part_are_sorted_by_its_rows(dtype: torch.dtype, first: int, few: bool, device: str) -> None:
+    """Of the lowest indices, the difference from the first row wraps around."""
+    V, info = 40, torch.iinfo(dtype)
+    indices = torch.randint(-5, 50, (90,)) + first
+    indices[:6] = torch.tensor([info.min, info.min + 1, -1, 0, min(info.min + first, info.max), info.max])
+    indices = indices.to(device, dtype)
+    for padding in (-1, int(indices[7]), first - 1, first + V):
+        rows = indices.long() - first
+        dropped = (indices < first) | (rows >= V) | (indices == padding)
+        expected, stable = torch.where(dropped, V, rows).sort(stable=True)
+        keys, order = sort_indices(indices, V, padding, first=first)
+        assert torch.equal(keys.long(), expected)
+        assert torch.equal(order.long(), stable)
+        assert len(find_runs(indices, V, padding, first).rows) == len(expected[expected < V].unique())
+
+
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 def test_sort_indices_reads_strided_indices(dtype: torch.dtype, device: str) -> None:
     indices = torch.randint(0, 9, (40,), dtype=dtype, device=device)[::3]

@@ -30,6 +30,8 @@ def test_a_sparse_table_is_stocks_business(device: str) -> None:
     weight = torch.randn(6, 3, device=device).to_sparse(1)
     indices = INDICES.to(device).flatten()
     assert torch.equal(tembed.embedding(indices, weight).to_dense(), weight.to_dense()[indices])
+    total = torch.func.grad(lambda factor: (tembed.embedding(indices, weight) * factor).to_dense().sum())
+    torch.testing.assert_close(total(torch.ones((), device=device)), weight.to_dense()[indices].sum())
 
 
 def test_tensors_that_outlived_their_transform_are_looked_up(device: str) -> None:
@@ -45,3 +47,8 @@ def test_tensors_that_outlived_their_transform_are_looked_up(device: str) -> Non
         assert torch.equal(tembed.embedding(escaped[1], table), weight[indices])
     for chosen in (indices, escaped[1]):
         assert torch.equal(tembed.embedding(chosen, escaped[0]), weight[indices])
+        found = tembed.embedding(chosen, escaped[0], max_norm=0.5, scale_grad_by_freq=True)
+        assert torch.equal(found, weight[indices])
+        assert (found.norm(dim=-1) <= 0.5 + 1e-6).all()
+        mapped = torch.func.vmap(lambda i: tembed.embedding(i, escaped[0], scale_grad_by_freq=True))
+        assert torch.equal(mapped(chosen), weight[indices])

@@ -150,27 +150,32 @@ def streams(subject: Implementation, max_norm: float | None) -> None:
             same_bits(other_grad, grad, "gradient")
 
 
-@feature("device", "graphs", needs="cuda", cases=product(dtype=WIDTHS))
-def graphs(subject: Implementation, dtype: str) -> None:
-    """Forward and dense backward are captured in a CUDA graph, and replayed with other indices."""
-    c = Configuration(V=3000, D=64, shape=(500,), dtype=dtype, distribution="uniform")
+@feature("device", "graphs", needs="cuda", cases=product(dtype=WIDTHS, lookups=(500, 9000), max_norm=(None, 4.0)))
+def graphs(subject: Implementation, dtype: str, lookups: int, max_norm: float | None) -> None:
+    """Forward, max_norm and dense backward are captured in a CUDA graph, and replayed with other indices."""
+    V = 3000
+    c = Configuration(V=V, D=64, shape=(lookups,), dtype=dtype, distribution="uniform")
     x = make_inputs(c, subject.device)
-    weight = x.weight.requires_grad_()
+    weight, table = x.weight.requires_grad_(), x.weight.detach().clone()
     lane = torch.cuda.Stream(subject.device)
     lane.wait_stream(torch.cuda.current_stream(subject.device))
     with torch.cuda.stream(lane):
         for _ in range(3):
-            torch.autograd.grad(subject.call(x.indices, weight), weight, x.grad_output)
+            torch.autograd.grad(subject.call(x.indices, weight, max_norm=max_norm), weight, x.grad_output)
     torch.cuda.current_stream(subject.device).wait_stream(lane)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        out = subject.call(x.indices, weight)
+        out = subject.call(x.indices, weight, max_norm=max_norm)
         (grad,) = torch.autograd.grad(out, weight, x.grad_output)
-    x.indices.copy_(x.indices.flip(0))
-    graph.replay()
-    wanted = subject.call(x.indices, weight)
-    same_bits(out, wanted, "output")
-    same_bits(grad, torch.autograd.grad(wanted, weight, x.grad_output)[0], "gradient")
+    for indices in (V - 1 - x.indices, torch.zeros_like(x.indices)):
+        x.indices.copy_(indices)
+        weight.detach().copy_(table)
+        graph.replay()
+        same = table.clone().requires_grad_()
+        wanted = subject.call(x.indices, same, max_norm=max_norm)
+        same_bits(out, wanted, "output")
+        same_bits(weight.detach(), same.detach(), "table")
+        same_bits(grad, torch.autograd.grad(wanted, same, x.grad_output)[0], "gradient")
 
 
 @feature("device", "other-devices", needs="cuda", cases=product(dtype=("float32",)))
