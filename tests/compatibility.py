@@ -52,11 +52,16 @@ def run(words: list[str]) -> int:
     found = {name: lane(interpret, device, words) for name, interpret in lanes.items()}
     row = {"torch": torch.__version__, "triton": kernels.version(), "python": platform.python_version(),
            "commit": commit(), "lanes": found}  # fmt: skip
-    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     same = ("torch", "triton", "python")
-    rows = [other for other in rows if any(other[name] != row[name] for name in same)] + [row]
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+    others = [other for other in rows() if any(other[name] != row[name] for name in same)]
+    RESULTS.write_text(json.dumps([*others, row], indent=1) + "\n")
     return int(any(its["failed"] for its in found.values()))
+
+
+def rows() -> list[dict[str, Any]]:
+    """What was run so far."""
+    found: list[dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    return found
 
 
 def cell(row: dict[str, Any], name: str, target: str = "") -> str:
@@ -77,9 +82,8 @@ def line(row: dict[str, Any]) -> tuple[str, ...]:
 def table() -> str:
     """All rows in Markdown, the newest torch first."""
     lines: list[tuple[str, ...]] = [HEAD, ("---",) * len(HEAD)]
-    rows = json.loads(RESULTS.read_text())
     for wanted in reversed(ROWS):
-        ran = [line(row) for row in rows if version(row["torch"]) == wanted]
+        ran = [line(row) for row in rows() if version(row["torch"]) == wanted]
         no = "needs torch 2.8" if wanted == ROWS[0] else "untested"
         lines += ran or [(wanted, "", "", *(no,) * 5)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
