@@ -26,6 +26,7 @@ def test_the_guides_code_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(not compatibility.RESULTS.exists(), reason="nothing was recorded yet")
 def test_the_guide_says_what_was_tried() -> None:
     assert compatibility.table() in GUIDE
     pairs = {(row["torch"].split("+")[0], row["triton"]) for row in compatibility.rows() if row["lanes"]}
