@@ -84,7 +84,9 @@ def pick_row_tiles(D: int, itemsize: int, lanes: int = 32) -> tuple[Tile, Tile]:
     access = ACCESSES["renorm"] * vector
     piece = NUM_WARPS * lanes * access
     if D * itemsize > LONGEST_ROW:
-        return Tile(1, MOST_THREADS * access, MOST_THREADS // lanes), Tile(1, piece)
+        # of doubles one access a thread: their sums take twice the registers
+        columns = MOST_THREADS * (access if itemsize < 8 else vector)
+        return Tile(1, columns, MOST_THREADS // lanes), Tile(1, piece)
     columns = power_of_two_at_least(D)
     warps = min(columns // (4 * vector * lanes), MOST_THREADS // lanes)
     rows = max(1, piece // columns)
