@@ -60,6 +60,7 @@ MUTANTS = (
     Mutant("gradient's strides ignored", "kernels/chunks.py", "base = row * stride_inner", "base = row * D", GRADIENT),
     Mutant("last chunk left out", "kernels/chunks.py", "wanted = (key < V) & (at < end)", "wanted = (key < V) & (at < end) & ((end <= N) | (at < 1))", GRADIENT),
     Mutant("the end of a run left out of the walk", "kernels/merge.py", "newest = last\n", "newest = last - 1\n", SUM),
+    Mutant("the walk reads past the keys", "kernels/merge.py", "mask=(child >= 0) & (border + span < N), other=-1", "mask=child >= 0, other=-1", "test_kernels_instruments.py"),
     Mutant("the walk ends early", "kernels/merge.py", "mine = (child >= 0) & (came | follows)", "mine = (child >= 0) & came", SUM),
     Mutant("an untouched row not filled", "kernels/fill.py", "(touched == 0) & (v < V)", "(touched == 0) & (v + 1 < V)", SUM),
     Mutant("a touched row filled", "kernels/fill.py", "(touched == 0) & (v < V)", "v < V", SUM),
