@@ -10,6 +10,7 @@ from torch._dynamo.exc import Unsupported
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
 import tembed
+from tembed import kernels
 
 Lossy = Callable[[Tensor, Tensor], Tensor]
 INDICES = torch.tensor([[0, 1, 1, 2, 2], [3, 3, 3, 1, 6], [5, 4, 0, 0, 1]])
@@ -29,6 +30,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "padding": {"padding_idx": 1},
     "padding, scaled": {"padding_idx": 1, "scale_grad_by_freq": True},
 }
+# What is traced is the same whatever runs underneath: kernels in the interpreter get the most of options alone.
+NAMES = [*OPTIONS][-1:] if kernels.interpreted() else [*OPTIONS]
 
 
 @pytest.fixture(autouse=True)
@@ -46,10 +49,10 @@ def table(device: str) -> Tensor:
     return torch.randn(7, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(device)
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("options", NAMES)
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_compiled_transforms_are_those_of_eager_code(name: str, options: dict[str, Any], device: str) -> None:
-    transformed = TRANSFORMS[name](loss_of(**options))
+def test_compiled_transforms_are_those_of_eager_code(name: str, options: str, device: str) -> None:
+    transformed = TRANSFORMS[name](loss_of(**OPTIONS[options]))
     compiled = torch.compile(transformed, fullgraph=True, backend="aot_eager")
     weight, input = table(device), INDICES.to(device)
     torch.testing.assert_close(compiled(weight, input), transformed(weight, input), rtol=1e-12, atol=1e-12)

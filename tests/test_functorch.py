@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 import tembed
+from tembed import kernels
 
 # of the table, the indices and the gradient of the output
 OVER: dict[str, Dims] = {
@@ -29,9 +30,10 @@ SHAPES: dict[str, Any] = {
 
 
 def cases(*over: str) -> list[tuple[str, str, torch.dtype]]:
-    """All options for each way to map, and the other types with the most of them."""
+    """All options for each way to map, and the other types with the most of them; none and most if interpreted."""
     narrow = [("padding and scale", over[-1], dtype) for dtype in DTYPES[1:]]
-    return [*((options, way, torch.float64) for options in OPTIONS for way in over), *narrow]
+    chosen = ("plain", "padding and scale") if kernels.interpreted() else OPTIONS
+    return [*((options, way, torch.float64) for options in chosen for way in over), *narrow]
 
 
 def sample(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,29 @@ def check(found: list[dict[str, Any]]) -> None:
     assert [fault for kernel in found for fault in faults(kernel)] == []
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_kernels_build_without_spills_or_atomics_and_with_wide_accesses(target: str) -> None:
-    without = [] if target == THOROUGH else ["--without-sass"]
-    check(reports(target, *without, "--dtypes", "bf16", "--lengths", "768"))
+# A process each, of which each takes seconds to start.
+GROUPS = [[THOROUGH], *([t for t in TARGETS if t.startswith(kind) and t != THOROUGH] for kind in ("cuda", "hip"))]
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
-def test_rows_are_moved_16_bytes_at_a_time_by_every_tile_without_divisions(dtype: str) -> None:
-    found = reports(THOROUGH, "--without-sass", "--dtypes", dtype, "--lengths", "0", "--kernels", *COPIES)
+@pytest.mark.parametrize("targets", GROUPS, ids=" ".join)
+def test_kernels_build_without_spills_or_atomics_and_with_wide_accesses(targets: list[str]) -> None:
+    without = [] if targets == [THOROUGH] else ["--without-sass"]
+    found = reports(*targets, *without, "--dtypes", "bf16", "--lengths", "768")
+    for target in targets:
+        check([kernel for kernel in found if kernel["target"] == target])
+
+
+def test_every_target_is_in_one_group() -> None:
+    assert sorted(target for group in GROUPS for target in group) == sorted(TARGETS)
+
+
+def test_rows_are_moved_16_bytes_at_a_time_by_every_tile_without_divisions() -> None:
+    dtypes = ["bf16", "fp32"]
+    found = reports(THOROUGH, "--without-sass", "--dtypes", *dtypes, "--lengths", "0", "--kernels", *COPIES)
     check(found)
-    for name in COPIES:
-        tiles = {(kernel["rows"], kernel["columns"], kernel["warps"]) for kernel in found if kernel["kernel"] == name}
-        assert len(tiles) >= 5
+    for name, dtype in product(COPIES, dtypes):
+        these = [kernel for kernel in found if (kernel["kernel"], kernel["dtype"]) == (name, dtype)]
+        assert len({(kernel["rows"], kernel["columns"], kernel["warps"]) for kernel in these}) >= 5
 
 
 def test_command_leaves_the_interpreter_and_writes_numbers_and_tables(tmp_path: Path) -> None:

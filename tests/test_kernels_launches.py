@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tembed import kernels, ops
 from tembed.kernels import tiles
 from tembed.kernels.regimes import pick_regime
-from tembed.kernels.tiles import SPARSE_ROWS, WALKED
+from tembed.kernels.tiles import SPARSE_ROWS
 from tembed.parity.instruments.launches import HostWaits, launches, on_fake_device, waits
 
 Call = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Any]
@@ -31,15 +31,16 @@ CALLS: dict[str, tuple[Callable[[bool, int], int], int, Call]] = {
         lambda few, merges: (2 if few else 4) + merges, 1, lambda w, i, g: ops.gradient(g, i, 6, 1, True, True)
     ),
 }  # fmt: skip
-CHUNK, FEW = 32, 200
+CHUNK, FEW, WALKED = 32, 64, 32
 # Those that are not few, with their merges: one chunk is none, up to WALKED a walk, more a level and a walk.
 LENGTHS = {6: 0, CHUNK: 0, CHUNK + 1: 1, FEW: 1, FEW + 1: 1, CHUNK * WALKED: 1, CHUNK * WALKED + 1: 2}
 
 
 @pytest.fixture(autouse=True)
 def _fewer_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To rank thousands takes the interpreter seconds."""
+    """To rank thousands and to add them up takes the interpreter seconds."""
     monkeypatch.setattr(tiles, "FEW", FEW)
+    monkeypatch.setattr(tiles, "WALKED", WALKED)
 
 
 @triton.jit

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from pairs import pairwise
 
 from tembed.kernels import tiles
 from tembed.kernels.reduce import sum_runs
@@ -56,14 +57,13 @@ LENGTHS = [
 ]
 
 
-@pytest.mark.parametrize(("N", "chunk"), LENGTHS)
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-@pytest.mark.parametrize("scale", [False, True])
-@pytest.mark.parametrize("fill", [False, True])
+@pytest.mark.parametrize(
+    ("lengths", "distribution", "scale", "fill"), pairwise(LENGTHS, [*DISTRIBUTIONS], [False, True], [False, True])
+)
 def test_sum_runs_is_exact_on_integers(
-    N: int, chunk: int, distribution: str, scale: bool, fill: bool, device: str
+    lengths: tuple[int, int], distribution: str, scale: bool, fill: bool, device: str
 ) -> None:
-    V = 11
+    (N, chunk), V = lengths, 11
     indices = make_indices(distribution, (N,), V, GENERATOR.manual_seed(N))
     # the count divides each sum
     number = torch.bincount(indices, minlength=V)[indices]
@@ -76,9 +76,11 @@ def test_sum_runs_is_exact_on_integers(
     assert torch.equal(out.cpu(), expected.to(dtype))
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-@pytest.mark.parametrize("D", [1, 24, 130])
+@pytest.mark.parametrize(
+    ("dtype", "distribution", "D"),
+    pairwise([torch.float16, torch.bfloat16, torch.float32, torch.float64], [*DISTRIBUTIONS], [1, 24, 130]),
+    ids=str,
+)
 def test_sum_runs_is_within_the_rounding_bound(dtype: torch.dtype, distribution: str, D: int, device: str) -> None:
     indices = make_indices(distribution, (90,), 20, GENERATOR.manual_seed(D))
     grad = make_gradient((90, D), dtype, GENERATOR).to(device)
@@ -129,14 +131,16 @@ def test_sum_runs_at_the_chunk_thresholds(past: int, device: str, monkeypatch: p
 
 
 # Rows of one block, of several, and of a block that is not whole; few keys for them, and many.
+ROWS = [(1, torch.float32), (5, torch.bfloat16), (24, torch.float64), (300, torch.float32)]
+
+
 @pytest.mark.parametrize(
-    ("D", "dtype"), [(1, torch.float32), (5, torch.bfloat16), (24, torch.float64), (300, torch.float32)]
+    ("row", "N", "distribution"), pairwise(ROWS, [1, 40, 300], ["uniform", "hot", "boundary"]), ids=str
 )
-@pytest.mark.parametrize("N", [1, 40, 300])
-@pytest.mark.parametrize("distribution", ["uniform", "hot", "boundary"])
 def test_untouched_rows_are_filled_and_no_others(
-    D: int, dtype: torch.dtype, N: int, distribution: str, device: str
+    row: tuple[int, torch.dtype], N: int, distribution: str, device: str
 ) -> None:
+    D, dtype = row
     rows = pick_fill(D, dtype.itemsize).rows
     for V in {1, 2, rows - 1, rows, rows + 1, 3 * rows - 2} if D < 100 else {rows + 1}:
         indices = make_indices(distribution, (N,), V, GENERATOR.manual_seed(V))

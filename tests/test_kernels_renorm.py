@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from pairs import pairwise
 
 from tembed.kernels import tiles
 from tembed.kernels.renorm import renorm_rows, targets_dtype
@@ -99,9 +100,9 @@ def check(weight: torch.Tensor, indices: torch.Tensor, **options: torch.dtype) -
     assert torch.equal(out.cpu(), expected[indices.cpu()])
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("programs", [1, 3, tiles.WRITE_BACK_PROGRAMS])
-@pytest.mark.parametrize("D", [1, 40, 1100])
+@pytest.mark.parametrize(
+    ("D", "programs", "pattern"), pairwise([1, 40, 1100], [1, 3, tiles.WRITE_BACK_PROGRAMS], [*PATTERNS])
+)
 def test_renorm_rows_writes_back_what_was_over_however_blocks_are_shared_out(
     D: int, programs: int, pattern: str, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pairs import pairwise
 
 from tembed.kernels import number, rank, tiles
 from tembed.kernels.reduce import sum_runs
@@ -13,7 +14,10 @@ def test_few_are_no_more_than_a_pair_of_row_and_position_has_room_for() -> None:
     assert (2**15 + 1) * rank.MOST.value < 2**31
 
 
-@pytest.fixture(params=["few", "few, in blocks as compiled", "many"])
+WAYS = ["few", "few, in blocks as compiled", "many"]
+
+
+@pytest.fixture(params=WAYS)
 def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether as many lookups as a test has are few."""
     if "compiled" in request.param:
@@ -31,10 +35,11 @@ def test_key_dtype_is_the_narrowest_that_holds_V() -> None:
         assert key_dtype(highest + 1) == wider
 
 
-@pytest.mark.parametrize("V", [1, 127, 128, 32767, 32768, 2**31 - 1, 2**31, rank.MOST_ROWS - 1, rank.MOST_ROWS])
-@pytest.mark.parametrize(
-    "N", [0, 1, 2, rank.COMPILED[0], rank.COMPILED[0] + 1, rank.COMPILED[1], rank.COMPILED[1] + 1, BLOCK + 1]
-)
+ROWS = [1, 127, 128, 32767, 32768, 2**31 - 1, 2**31, rank.MOST_ROWS - 1, rank.MOST_ROWS]
+LENGTHS = [0, 1, 2, rank.COMPILED[0], rank.COMPILED[0] + 1, rank.COMPILED[1], rank.COMPILED[1] + 1, BLOCK + 1]
+
+
+@pytest.mark.parametrize(("N", "V", "few"), pairwise(LENGTHS, ROWS, WAYS), indirect=["few"])
 def test_sort_indices_orders_stably_and_drops_padding_and_bad_indices(N: int, V: int, few: bool, device: str) -> None:
     indices = torch.randint(0, min(V, 40), (N,), device=device) * max(1, V // 40) % V
     indices[::7] = -1
@@ -108,9 +113,12 @@ def test_number_runs_counts_runs_and_leaves_the_dropped_tail_out(N: int, tail: i
     assert torch.equal(unique, expected[expected < V].long())
 
 
-@pytest.mark.parametrize("V", [1, 2, 50, 3000])
-@pytest.mark.parametrize(("N", "D"), [(0, 3), (1, 1), (32, 700), (33, 5), (90, 1), (number.BLOCK.value + 70, 40)])
-def test_runs_are_numbered_as_they_are_summed(N: int, D: int, V: int, few: bool, device: str) -> None:
+GRADIENTS = [(0, 3), (1, 1), (32, 700), (33, 5), (90, 1), (number.BLOCK.value + 70, 40)]
+
+
+@pytest.mark.parametrize(("shape", "V", "few"), pairwise(GRADIENTS, [1, 2, 50, 3000], WAYS), indirect=["few"], ids=str)
+def test_runs_are_numbered_as_they_are_summed(shape: tuple[int, int], V: int, few: bool, device: str) -> None:
+    N, D = shape
     indices = torch.randint(-1, V, (N,), device=device)
     indices[::3] = V // 2  # a run over many chunks
     grad = torch.randint(-8, 8, (N, D), device=device).float()

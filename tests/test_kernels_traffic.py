@@ -4,6 +4,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from pairs import pairwise
 
 from tembed import kernels, ops
 from tembed.kernels import tiles
@@ -58,11 +59,13 @@ def rows_moved(grad_output: torch.Tensor, indices: torch.Tensor, V: int, sparse:
 
 # A table with fewer rows than lookups, one with somewhat more, of which the untouched are filled, and one with many
 # more, which gets its zeros all over. Partial sums of runs that cross a chunk's border are what comes on top.
-@pytest.mark.parametrize("distribution", ["uniform", "zipf", "hot"])
-@pytest.mark.parametrize(("D", "dtype"), [(40, torch.bfloat16), (64, torch.float32)])
-@pytest.mark.parametrize("V", [200, 1600, 10_000])
-def test_gradients_move_little_more_than_they_must(V: int, D: int, dtype: torch.dtype, distribution: str) -> None:
-    N = 640
+@pytest.mark.parametrize(
+    ("V", "row", "distribution"),
+    pairwise([200, 1600, 10_000], [(40, torch.bfloat16), (64, torch.float32)], ["uniform", "zipf", "hot"]),
+    ids=str,
+)
+def test_gradients_move_little_more_than_they_must(V: int, row: tuple[int, torch.dtype], distribution: str) -> None:
+    N, (D, dtype) = 640, row
     sizes, indices = problem(N, V, D, dtype, distribution)
     limit = 1.10 if sizes.N <= 2 * sizes.U else 1.25
     grad_output = torch.randn(N, D).to(dtype)
