@@ -22,7 +22,7 @@ kernels on a machine without a GPU.
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments of the three commands."""
+    """The arguments of the four commands."""
     top = argparse.ArgumentParser(prog="python -m tembed.parity", description=DESCRIPTION, epilog=EPILOG)
     commands = top.add_subparsers(dest="command", required=True)
     judged = _judged()
@@ -31,6 +31,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--impl", default=None, metavar="SPEC", help="the implementation; a module class, say")
     one.add_argument("--functional", default=None, metavar="SPEC", help="its function: package.module:function")
     several = commands.add_parser("compare", parents=[judged], help="puts several side by side", epilog=EPILOG)
+    bad = commands.add_parser("bad-inputs", help="every bad input that has a row, for tembed")
+    bad.add_argument("--write", action="store_true", help="on the reference and the kernels, into parity/results")
+    bad.add_argument("--json", type=Path, metavar="FILE", help="writes what was found there")
     several.add_argument("impls", nargs="+", metavar="SPEC", help="the implementations; or a --json file of earlier")
     return top
 

@@ -1,4 +1,4 @@
-"""The commands: list the cases, run one implementation, compare several."""
+"""The commands: list the cases, run one implementation, compare several, do the bad inputs."""
 
 import argparse
 import signal
@@ -12,7 +12,7 @@ from typing import Any
 
 from tembed.bench.environment import environment
 
-from . import printing, report
+from . import bad_inputs_table, printing, report
 from .arguments import parser
 from .cases import Case
 from .checks import check_device, check_file, chosen_cases, needing_hypothesis, number_of_random
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = top.parse_args(arguments)
     try:
         check_file("--json", args.json)
+        if args.command == "bad-inputs":
+            return bad_inputs_table.main(args.write, args.json)
         cases = chosen_cases(args)
         if args.command == "list":
             return listing(cases, args.json)

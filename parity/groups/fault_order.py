@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ..cases import feature, product
 from ..compare import as_stock, require, same, same_bits
 from ..subject import DEFAULTS, Implementation, Missing, wanted
-from .errors import rows
+from .error_tables import rows
 from .index_range import absent
 
 # What can be wrong with an argument, by itself or together with what is wrong with another.
