@@ -1,5 +1,6 @@
 """What every launcher needs: the device to launch on, the type to accumulate in, and launches that cost little."""
 
+import os
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -15,6 +16,9 @@ from .tiles import MOST_REGISTERS
 
 # The interpreter patches Triton's language while it runs, for the whole process: one launch at a time.
 INTERPRETER = threading.RLock()
+if interpreted() and hasattr(os, "register_at_fork"):  # or a child inherits it from a thread that it does not have
+    release = INTERPRETER.release
+    os.register_at_fork(before=INTERPRETER.acquire, after_in_parent=release, after_in_child=release)
 ON_AMD = torch.version.hip is not None
 # Threads that run in step: wavefronts of 64 on AMD's data-center chips, warps of 32 elsewhere.
 LANES = 64 if ON_AMD else 32
