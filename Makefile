@@ -52,6 +52,7 @@ parity: $(READY)
 	  --json build/parity_liger.json > build/parity_liger.txt || [ $$? = 1 ]
 	TRITON_INTERPRET=1 $(RUN) -m tembed.parity compare stock tembed build/parity_liger.json index_add --under bounds \
 	  --json parity/results/matrix.json --report parity/results/matrix.html || [ $$? = 1 ]
+	$(RUN) -m tembed.parity bad-inputs --write
 
 # Bytes moved, counted in the interpreter; registers and access widths of what is compiled; the host's share of a call.
 tables: $(READY)

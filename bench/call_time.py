@@ -1,4 +1,4 @@
-"""Time of a call for 8 indices, wall clock, tembed against stock in one run.
+"""Time of a call for 8 indices, wall clock, tembed against stock in one run, and with reports against without.
 
 The two take turns, a block of calls each; the ratio is the median of the ratios of neighbouring blocks. With stubbed
 launches, on a machine without a GPU: what the host does for a lookup by the kernels, all but the launch itself, against
@@ -9,6 +9,8 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,11 +31,19 @@ V, D, N = 100, 64, 8
 CALLS, BLOCKS = 500, 200
 
 Lookup = Callable[[], Tensor]
+REPORTS = "reports, "  # of bad indices: lookups that report them compared with ones that do not
 
 
-def pairs(device: str) -> dict[str, tuple[Lookup, Lookup]]:
-    """What is compared: stock, ours."""
-    found: dict[str, tuple[Lookup, Lookup]] = {}
+@dataclass(frozen=True)
+class Off:
+    """A lookup with index checks off."""
+
+    call: Lookup
+
+
+def pairs(device: str, reporting: bool = False) -> dict[str, tuple[Lookup | Off, Lookup]]:
+    """What is compared: stock and ours; and ours without and with reports, if this path reports bad indices."""
+    found: dict[str, tuple[Lookup | Off, Lookup]] = {}
     indices = torch.randint(0, V, (N,), device=device)
     for dtype in (torch.float32, torch.float64):
         name = str(dtype).removeprefix("torch.")
@@ -42,21 +52,25 @@ def pairs(device: str) -> dict[str, tuple[Lookup, Lookup]]:
         stock = torch.nn.Embedding(V, D, _weight=weight.detach())
         ours = tembed.Embedding(V, D, _weight=weight.detach())
         found[f"module, {name}"] = partial(stock, indices), partial(ours, indices)
+        if reporting:
+            found[f"{REPORTS}{name}"] = Off(partial(tembed.embedding, indices, weight)), found[f"function, {name}"][1]
     return found
 
 
-def _block(call: Lookup, calls: int, device: str) -> float:
+def _block(call: Lookup | Off, calls: int, device: str) -> float:
     """Seconds a call."""
-    start = time.perf_counter()
-    for _ in range(calls):
-        call()
-    if device != "cpu":
-        torch.accelerator.synchronize()
-    return (time.perf_counter() - start) / calls
+    with tembed.index_checks("off") if isinstance(call, Off) else nullcontext():
+        call = call.call if isinstance(call, Off) else call
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        if device != "cpu":
+            torch.accelerator.synchronize()
+        return (time.perf_counter() - start) / calls
 
 
 def measure(
-    stock: Lookup,
+    stock: Lookup | Off,
     ours: Lookup,
     device: str,
     calls: int = CALLS,
@@ -71,7 +85,7 @@ def measure(
     Raises:
         RuntimeError: the results are not the same.
     """
-    if same is not None and not same(stock(), ours()):
+    if same is not None and not same((stock.call if isinstance(stock, Off) else stock)(), ours()):
         raise RuntimeError("the results differ; nothing is timed")
     for call in (stock, ours):
         _block(call, calls, device)
@@ -111,11 +125,13 @@ def command(args: argparse.Namespace) -> int:
         about["path"] = "kernels, launches stubbed"
     print(f"{N} indices, {V} x {D}, {args.device}: {about['path']}")
     results = {}
-    for name, (stock, ours) in pairs(args.device).items():
+    reporting = args.stubbed or args.device != "cpu"
+    for name, (stock, ours) in pairs(args.device, reporting).items():
         result = results[name] = _stubbed(stock, ours) if args.stubbed else measure(stock, ours, args.device)
         low, high = result["ratio_quartiles"]
+        other = "off  " if name.startswith(REPORTS) else "stock"
         print(
-            f"  {name:<18} stock {result['stock_us']:6.2f} us   tembed {result['tembed_us']:6.2f} us   "
+            f"  {name:<18} {other} {result['stock_us']:6.2f} us   tembed {result['tembed_us']:6.2f} us   "
             f"ratio {result['ratio']:.3f} ({low:.3f} to {high:.3f})"
         )
     if args.json:
@@ -123,7 +139,7 @@ def command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _stubbed(stock: Lookup, ours: Lookup) -> dict[str, Any]:
+def _stubbed(stock: Lookup | Off, ours: Lookup) -> dict[str, Any]:
     """Launches compute nothing, so nothing can be compared."""
     try:
         with stubbed_launches():

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
@@ -74,6 +75,7 @@ class Provider:
         as_stock: whether its sums may be off by what stock's may.
         within: what is on during its calls.
         forward_is: whose lookups its are, if only its backwards are its own.
+        backward_is: whose backwards its are, if only its lookups are its own.
         no_sparse: why it gives no sparse gradient of a workload; nothing if it does.
     """
 
@@ -85,12 +87,15 @@ class Provider:
     as_stock: bool = False
     within: Callable[[], AbstractContextManager[None]] = nullcontext
     forward_is: str = ""
+    backward_is: str = ""
     no_sparse: Callable[[Workload], str] = _always_sparse
 
     def unable(self, workload: Workload, device: torch.device, backward: bool, sparse: bool) -> str:
         """Why it cannot do a workload, with a backward or with a sparse one; nothing if it can."""
         if self.forward_is and not backward:
             return f"as {self.forward_is}: only backwards differ"
+        if self.backward_is and backward:
+            return f"as {self.backward_is}: only lookups differ"
         return (sparse and self.no_sparse(workload)) or self.lacks(workload, device)
 
     def lookup(self, max_norm: float | None, sparse: bool = False) -> Lookup:
@@ -126,6 +131,10 @@ PROVIDERS = {
             stock, as_stock=True, within=deterministic, forward_is=STOCK,
         ),
         Provider("tembed", f"tembed.embedding {tembed.__version__}", ours),
+        Provider(
+            "tembed unreported", 'tembed.embedding with index_checks("off")', ours,
+            within=partial(tembed.index_checks, "off"), backward_is="tembed",
+        ),
         # under torch.compile the gradient is stock's
         Provider(
             "tembed compiled", "torch.compile(tembed.embedding)", ours,

@@ -13,7 +13,7 @@ LONGEST_ALIGNED = 16_384  # elements of the longest row that is tried, if a prog
 POINTERS = {
     "weight_ptr": "T", "out_ptr": "T", "zeros_ptr": "T", "grad_ptr": "T", "partial_ptr": "A",
     "indices_ptr": "i64", "order_ptr": "i64", "length_ptr": "i64", "next_length_ptr": "i64", "unique_ptr": "i64",
-    "rows_ptr": "i64",
+    "rows_ptr": "i64", "reports_ptr": "i64",
     "keys_ptr": "i32", "ids_ptr": "i32", "targets_ptr": "i32", "starts_ptr": "i8", "begins_ptr": "i8",
 }  # fmt: skip
 DOUBLES = ("max_norm", "p")
@@ -25,7 +25,7 @@ def variants(target: str, dtype: str, D: int) -> Iterator[tuple[str, Any, dict[s
     """Name, kernel and constants of everything that a table of this dtype and row length launches."""
     import triton.language as tl
 
-    from tembed.kernels import chunks, gather, merge, norms, rank, renorm, runs
+    from tembed.kernels import chunks, gather, merge, norms, rank, renorm, reports, runs
     from tembed.kernels.tiles import MOST_BLOCKS, MOST_REGISTERS, pick_fill, pick_row_tiles, pick_tile, pick_walk
 
     itemsize, lanes = DTYPES[dtype], 64 if target.startswith("hip") else 32
@@ -35,12 +35,16 @@ def variants(target: str, dtype: str, D: int) -> Iterator[tuple[str, Any, dict[s
         tile = pick_tile(kernel, D, size, lanes)
         return {"D": D, rows: tile.rows, "BLOCK_D": tile.columns, "num_warps": tile.num_warps}
 
-    table = {**tiles("gather", itemsize, "BLOCK_N"), "PACKED": True}
+    table = {**tiles("gather", itemsize, "BLOCK_N"), "PACKED": True, "REPORT": True, "BLOCK": gather.BLOCK}
     yield "gather", gather.gather_rows_kernel, table
+    yield "gather without reports", gather.gather_rows_kernel, {**table, "REPORT": False}
     whole, piece = pick_row_tiles(D, itemsize, lanes)
     norm = {"D": D, "PACKED": True, "BLOCK_N": whole.rows, "BLOCK_D": whole.columns, "num_warps": whole.num_warps}
+    looked_up = {**norm, "ACC": acc, "REPORT": True, "BLOCK": gather.BLOCK}
     for p, kind in (*norms.NORMS.items(), ("any", norms.POWER)):
-        yield f"renorm p={p}", renorm.renorm_rows_kernel, {**norm, "NORM": kind.value, "ACC": acc}
+        yield f"renorm p={p}", renorm.renorm_rows_kernel, {**looked_up, "NORM": kind.value}
+    unreported = {**looked_up, "NORM": norms.NORMS[2.0].value, "REPORT": False}
+    yield "renorm p=2.0 without reports", renorm.renorm_rows_kernel, unreported
     back = {"BLOCKS": MOST_BLOCKS, "BLOCK_D": piece.columns, "num_warps": piece.num_warps}
     yield "write back", renorm.write_back_rows_kernel, {**norm, **back}
     yield "gather, any strides", gather.gather_rows_kernel, {**table, "PACKED": False}
@@ -65,6 +69,9 @@ def variants(target: str, dtype: str, D: int) -> Iterator[tuple[str, Any, dict[s
     ranks = {"BLOCK_N": rank.BLOCK_N, "BLOCK_M": rank.BLOCK_M, "BLOCK": rank.BLOCK, "num_warps": 4}
     for mark in (False, True):
         yield f"rank{' and mark' if mark else ''}", rank.rank_lookups_kernel, {**ranks, "MARK": mark}
+    marked = {"BLOCK_N": reports.BLOCK, "num_warps": 4}
+    for report in (False, True):
+        yield f"mark{' and report' if report else ''}", reports.mark_bad_indices_kernel, {**marked, "REPORT": report}
     for kernel in (runs.encode_keys_kernel, runs.mark_starts_kernel, runs.write_unique_kernel):
         yield kernel.fn.__name__, kernel, {"BLOCK_N": runs.BLOCK, "num_warps": 4}
 

@@ -15,6 +15,13 @@ import torch
 ACCELERATORS = ("cuda", "xpu")  # ROCm devices are "cuda" to torch
 OLDEST_CUDA = (8, 0)  # compute capability, of the oldest chips that Triton compiles for
 
+# Where a launch reports a bad index: memory, int64, on the device or in the host's pinned memory, that is a flag, which
+# becomes 1, then slots; which slot is the launch's; the rows of the table, of all of it when the launch is for a part.
+# A plain tuple, for one is made for every launch.
+Report = tuple[torch.Tensor, int, int]
+# Of a slot: the position of the bad lookup and 1, its index, the rows of the table. All are 0 until there is something.
+WORDS = 3
+
 
 @cache
 def installed() -> bool:

@@ -11,9 +11,11 @@ import torch
 import triton
 import triton.language as tl
 
-from .gather import gather_rows
+from . import Report
+from .gather import BLOCK, gather_rows
 from .launch import LANES, TOO_LARGE, Launch, accumulator, folded, key_of, on_device_of
 from .norms import NORMS, POWER, join_terms, norm_of_terms, norm_terms
+from .reports import is_bad, report_first
 from .tiles import MOST_BLOCKS, pick_blocks, pick_row_tiles
 
 # Targets that are no rows: of a lookup that was not over, and of the first in a block of which none was.
@@ -33,12 +35,15 @@ def _store_rows(out_ptr, x, n, mask_n, d, over, factor, D: tl.constexpr, ACC: tl
     tl.store(out_ptr + n[:, None] * D + d[None, :], y, mask=mask_n[:, None] & (d[None, :] < D))
 
 
-@triton.jit(do_not_specialize=["V", "N", "first", "columns"], do_not_specialize_on_alignment=["indices_ptr"])
+@triton.jit(
+    do_not_specialize=["V", "N", "first", "columns", "rows", "slot"], do_not_specialize_on_alignment=["indices_ptr"]
+)
 def renorm_rows_kernel(
     weight_ptr,  # [V, D], any strides
     indices_ptr,  # [N]
     out_ptr,  # [N, D], contiguous
     targets_ptr,  # [N]
+    reports_ptr,
     V,
     N,
     stride_weight_v,
@@ -46,21 +51,25 @@ def renorm_rows_kernel(
     stride_indices_n,
     first,
     columns,
+    rows,
+    slot,
     max_norm: tl.float64,
     p: tl.float64,
     D: tl.constexpr,
     PACKED: tl.constexpr,
+    REPORT: tl.constexpr,
     NORM: tl.constexpr,
     ACC: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """Grid (N / BLOCK_N). A program owns a block of lookups: their rows of `out`, their targets.
 
     A target is the row of the table that has to be written, KEPT where it has not. If no row of the block has,
     only its first target is written, and is NONE. The table is not written. As the CPU does, the norm and the
     factor are rounded to the table's type, the quotient between them is taken in double. Bad indices give zeros, as do
-    all outside [first, first + V).
+    all outside [first, first + V); with REPORT, the first outside [0, rows) is reported.
     Of a row longer than BLOCK_D, all but the beginning is read twice.
     """
     lane = tl.arange(0, BLOCK_N)
@@ -95,6 +104,9 @@ def renorm_rows_kernel(
     for start in range(BLOCK_D, further, BLOCK_D):
         x, mask = _load_rows(weight_ptr, base, inside, start + d, stride_weight_d, D)
         _store_rows(out_ptr, x, n, mask_n, start + d, over, factor, D, ACC)
+    if REPORT:
+        bad = mask_n & is_bad(index, rows)
+        report_first(indices_ptr, reports_ptr, slot, n, index, bad, rows, stride_indices_n, BLOCK)
 
 
 @triton.jit(do_not_specialize=["N", "blocks"])
@@ -154,6 +166,7 @@ def renorm_rows(
     max_norm: float,
     norm_type: float,
     first: int = 0,
+    report: Report | None = None,
 ) -> None:
     """Scales the rows of weight [V, D] at indices [...] to max_norm, in place, and fills out [..., D] with them.
 
@@ -166,21 +179,23 @@ def renorm_rows(
     if N == 0 or D == 0:
         return
     if math.isnan(norm_type) or math.isnan(max_norm):
-        return gather_rows(weight, indices, out, first=first)  # no norm is over
+        return gather_rows(weight, indices, out, first=first, report=report)  # no norm is over
     indices, stride = folded(indices)
     strides = weight.stride()
     packed, norm = strides[0] == D, NORMS.get(norm_type, POWER).value
     tile, back = pick_row_tiles(D, out.element_size(), LANES)
     count = -(-N // tile.rows)
     blocks = pick_blocks(count)
-    plain = strides == (D, 1) and stride == 1 and first + V < TOO_LARGE and N < TOO_LARGE
+    words, slot, rows = report or (out, 0, 0)
+    plain = strides == (D, 1) and stride == 1 and max(first + V, rows) < TOO_LARGE and N < TOO_LARGE
     key = key_of(D, weight, indices, out, targets) if plain else None
     if key is not None:
-        key = (*key, norm)
+        key = (*key, norm, report is not None)
     with on_device_of(out):
         launch_renorm_rows(
-            key, count, tile.num_warps, weight, indices, out, targets, V, N, *strides, stride, first, D,
-            float(max_norm), float(norm_type), D, packed, norm, accumulator(weight.dtype)[1], tile.rows, tile.columns,
+            key, count, tile.num_warps, weight, indices, out, targets, words, V, N, *strides, stride, first, D, rows,
+            slot, float(max_norm), float(norm_type), D, packed, report is not None, norm,
+            accumulator(weight.dtype)[1], tile.rows, tile.columns, BLOCK,
         )  # fmt: skip
         launch_write_back_rows(
             key, -(-count // blocks), back.num_warps, out, targets, weight, N, blocks, *strides, D, packed,

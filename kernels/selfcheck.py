@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from . import drives, installed
+from . import WORDS, drives, installed
 from .tiles import FEW
 
 V, D, N = 13, 24, 70
@@ -31,6 +31,18 @@ def _gather(device: str) -> bool:
     out = torch.full((N, D), torch.nan, device=device)
     gather_rows(weight, indices, out)
     return torch.equal(out, weight[indices])
+
+
+def _reports(device: str) -> bool:
+    from .gather import gather_rows
+
+    weight, indices, _ = _inputs(device)
+    indices[50:52] = torch.tensor([V, -1])
+    words = torch.zeros(1 + WORDS, dtype=torch.int64, pin_memory=device != "cpu")
+    gather_rows(weight, indices, torch.empty(N, D, device=device), report=(words, 0, V))
+    if device != "cpu":
+        torch.accelerator.synchronize()
+    return words.tolist() == [1, 51, V, V]
 
 
 def _renorm(device: str) -> bool:
@@ -68,6 +80,7 @@ def _sum(device: str, N: int = N) -> bool:
 
 CHECKS: dict[str, Callable[[str], bool]] = {
     "gather": _gather,
+    "reports": _reports,
     "max_norm": _renorm,
     "sorted runs": _runs,
     "segmented sum": _sum,

@@ -6,7 +6,7 @@ import sys
 import torch
 
 import tembed
-from tembed import checks, kernels
+from tembed import kernels, modes
 from tembed.kernels import selfcheck
 
 
@@ -37,7 +37,7 @@ def main() -> int:
     print(f"tembed {tembed.__version__}, {versions}")
     for name, description in _devices():
         print(f"  {name:<8} {tembed.path(name):<22} {description}")
-    print(f"bad indices on accelerators: {checks.mode()}")
+    print(f"bad indices: at the call on cpu, on accelerators {modes.mode()}")
     device = _devices()[-1][0]
     where = device if kernels.drives(torch.device(device).type) else "cpu, interpreted"
     print(f"self-check on {where}:")

@@ -14,6 +14,7 @@ from torch.autograd import Function, Variable, forward_ad
 
 from . import library, ops
 from .batches import Call
+from .kernels import Report
 from .transformable import Gradient
 
 Options = tuple[int, bool, bool]  # padding_idx, scale_grad_by_freq, sparse
@@ -33,7 +34,7 @@ class EmbeddingFunction(Function):
 
     @staticmethod
     def forward(  # noqa: D102
-        ctx: Any, weight: Tensor, indices: Tensor, options: Options, renorm: Renorm | None
+        ctx: Any, weight: Tensor, indices: Tensor, options: Options, renorm: Renorm | None, report: Report | None
     ) -> Tensor:
         ctx.save_for_backward(indices)
         if forward_ad._current_level >= 0:
@@ -43,31 +44,31 @@ class EmbeddingFunction(Function):
         if ctx.args[-1] and weight.is_leaf:  # sparse
             ctx.leaf = weakref.ref(weight)
         if renorm is None:
-            return ops.lookup(weight, indices)
-        return ops.renorm_lookup(weight, indices, *renorm)
+            return ops.lookup(weight, indices, report=report)
+        return ops.renorm_lookup(weight, indices, *renorm, report=report)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor | None) -> tuple[Any, ...]:  # noqa: D102
         (indices,) = ctx.saved_tensors
         if grad_output is None:
-            return (None,) * 4
+            return (None,) * 5
         if torch.compiler.is_compiling() and not ctx.args[-1]:  # compiled autograd
             grad = library.embedding_gradient(grad_output, indices, *ctx.args[:-1])
         elif torch._C._are_functorch_transforms_active():  # vmap over this backward
             V, *options = ctx.args
-            return Gradient.apply(grad_output, indices, 0, V, Call(indices.dim(), *options)), None, None, None
+            return Gradient.apply(grad_output, indices, 0, V, Call(indices.dim(), *options)), None, None, None, None
         elif differentiable(grad_output):
             grad = GradientFunction.apply(grad_output, indices, *ctx.args)
         else:
             grad = ops.gradient(grad_output, indices, *ctx.args)
         if hasattr(ctx, "leaf"):
             _keep_coalesced(ctx.leaf, grad)
-        return grad, None, None, None
+        return grad, None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:  # noqa: D102
         (indices,) = ctx.saved_tensors
-        return EmbeddingFunction.apply(tangent, indices, ctx.args[1:], None)
+        return EmbeddingFunction.apply(tangent, indices, ctx.args[1:], None, None)
 
 
 # Function.apply is this, and before it the handling of functorch's transforms and of tensors that outlived one
@@ -142,7 +143,8 @@ def _keep_coalesced(leaf: "weakref.ref[Tensor]", grad: Tensor) -> None:
         found = None if weight is None else weight.grad
         if found is None or not found.is_sparse or found.is_coalesced() or found._nnz() != nnz:
             return
-        if found._indices().untyped_storage().data_ptr() == indices.data_ptr():
-            found._coalesced_(True)
+        for same in (True, False):  # looked at once more: another thread's backward may have added to it meanwhile
+            if (found._indices().untyped_storage().data_ptr() == indices.data_ptr()) is same:
+                found._coalesced_(same)
 
     Variable._execution_engine.queue_callback(restore)

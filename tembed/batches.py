@@ -12,7 +12,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from . import checks, ops, reference
+from . import ops, reference, reports
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Call:
     Args:
         own: the dimensions of its input.
         renorm: max_norm and norm_type, or None.
+        reported: whether bad indices have been looked for.
     """
 
     own: int
@@ -29,10 +30,11 @@ class Call:
     scale: bool
     sparse: bool
     renorm: tuple[float, float] | None = None
+    reported: bool = False
 
-    def without_renorm(self) -> "Call":
-        """The same, of tables that are no longer scaled."""
-        return replace(self, renorm=None) if self.renorm else self
+    def of_tangent(self) -> "Call":
+        """The same, of tables that are no longer scaled, by indices that have been reported."""
+        return replace(self, renorm=None, reported=True)
 
     def made_dense(self) -> "Call":
         """The same, with a dense gradient."""
@@ -40,11 +42,14 @@ class Call:
 
 
 def check_range(weight: Tensor, indices: Tensor) -> None:
-    """checks.check_range(), without dimensions of tables that all have the same indices."""
+    """Raises or reports a bad index, without dimensions of tables that all have the same indices."""
     for dim in reversed(range(weight.dim() - 2)):
         if indices.stride(dim) == 0 and indices.shape[dim]:
             indices = indices.select(dim, 0)
-    checks.check_range(indices, weight.shape[-2])
+    V = weight.shape[-2]
+    report = reports.check(indices, V, weight)
+    if report is not None:
+        ops.mark_bad(indices, V, report)
 
 
 def lookup(weight: Tensor, indices: Tensor, call: Call) -> Tensor:

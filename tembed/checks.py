@@ -1,58 +1,15 @@
-"""Every message that a user can see, and whether bad indices are looked for on an accelerator."""
+"""Every message that a user can see."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
+from .names import address_of, name_at
 from .reference import outside
 
-MODES = ("off", "immediate")
 INDEX_DTYPES = (torch.int64, torch.int32)
 NORMABLE = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.complex128)
-
-
-def _mode(name: str) -> str:
-    if name not in MODES:
-        raise ValueError(f"index checks must be one of {', '.join(map(repr, MODES))}, not {name!r}")
-    return name
-
-
-_default = _mode(os.environ.get("TEMBED_INDEX_CHECKS", "off"))
-_here: ContextVar[str | None] = ContextVar("tembed_index_checks", default=None)
-
-
-def mode() -> str:
-    """What a bad index on an accelerator does here and now: "off" or "immediate"."""
-    return _here.get() or _default
-
-
-def set_index_checks(mode: str) -> None:
-    """Chooses what a bad index on an accelerator does, in the whole process.
-
-    Args:
-        mode: "off": the row is zeros, it takes no part in gradients, counts and renorm, nothing is raised.
-            "immediate": IndexError at the call, which then waits for the device; nothing is changed.
-            The default is the environment variable TEMBED_INDEX_CHECKS, else "off".
-
-    On the CPU a bad index always raises at the call.
-    """
-    global _default
-    _default = _mode(mode)
-
-
-@contextmanager
-def index_checks(mode: str) -> Iterator[None]:
-    """`set_index_checks(mode)` for the body of a `with` statement, in this thread or task."""
-    token = _here.set(_mode(mode))
-    try:
-        yield
-    finally:
-        _here.reset(token)
 
 
 def raise_padding_idx(padding_idx: int, V: int) -> NoReturn:
@@ -111,13 +68,15 @@ def check_tensors(input: Tensor, weight: Tensor) -> None:
         )
 
 
-def check_differentiable(weight: Tensor) -> None:
-    """Raises for a complex table whose gradient would be recorded."""
+def check_differentiable(weight: Tensor, input: Tensor | None = None) -> None:
+    """Raises for a complex table whose gradient would be recorded, and for indices that cannot be saved for it."""
     if weight.is_complex() and weight.requires_grad and torch.is_grad_enabled():
         raise RuntimeError(
             "embedding does not support automatic differentiation for outputs with complex dtype. "
             f"weight is {weight.dtype} and requires grad"
         )
+    if input is not None and input.is_inference() and weight.requires_grad and torch.is_grad_enabled():
+        torch.embedding(torch.empty(1, 1, device=input.device, requires_grad=True), input.reshape(-1)[:0])
 
 
 def check_sharded_sparse(sparse: bool) -> None:
@@ -155,30 +114,28 @@ def _check_index_dtype(input: Tensor, position: int, where: str) -> None:
         )
 
 
-def check_range(input: Tensor, V: int) -> None:
-    """Raises IndexError for the first index outside [0, V), where that is to be found at the call."""
-    if input.device.type != "cpu" and mode() == "off":
-        return
-    error = _out_of_range(input, V)
-    if error is not None:
-        raise error
-
-
 def explained(error: Exception, input: Tensor, weight: Tensor) -> Exception:
     """The error that torch.embedding raised, or a better one where the cause was a bad index."""
     if torch._C._are_functorch_transforms_active() or input.dtype not in INDEX_DTYPES or weight.dim() != 2:
         return error
+    if input.layout != torch.strided:
+        return error
     V = weight.shape[0]
-    return (_out_of_range(input, V) if V else None) or error
+    return (first_bad(input, V, weight) if V else None) or error
 
 
-def _out_of_range(input: Tensor, V: int) -> IndexError | None:
+def first_bad(input: Tensor, V: int, weight: Tensor | None = None) -> IndexError | None:
     """The error that names the first index outside [0, V): its value, its position, and V."""
     bad = outside(input, V)
     if not input.numel() or not bad.any():
         return None
     at = tuple(bad.nonzero()[0].tolist())
-    return IndexError(
-        f"index out of range in self: index {int(input[at])} at position {list(at)} of an input of shape "
-        f"{list(input.shape)}, in a table of {V} rows"
-    )
+    name = None if weight is None else name_at(address_of(weight))
+    return IndexError(out_of_range(int(input[at]), list(at), input.shape, V, name))
+
+
+def out_of_range(index: int, at: list[int], shape: torch.Size | None, V: int, name: str | None = None) -> str:
+    """What is said of a bad index; its position is in the flattened input where no shape is known."""
+    where = "a flattened input" if shape is None else f"an input of shape {list(shape)}"
+    whose = "" if name is None else f", that of {name!r}"
+    return f"index out of range in self: index {index} at position {at} of {where}, in a table of {V} rows{whose}"

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.overrides import _get_current_function_mode_stack, handle_torch_function, has_torch_function_variadic
 from torch.utils._device import DeviceContext
 
-from . import checks, compiled, dtensor, kernels, ops, transforms
+from . import checks, compiled, dtensor, kernels, ops, reports, transforms
 from .autograd import differentiable, record
 
 # False where the kernels run on CPU tables, in an interpreter; fixed for the life of the process.
@@ -45,9 +45,10 @@ def embedding(
 
     Raises:
         IndexError: an index outside [0, V), with its value, position and V, before anything is changed. On an
-            accelerator only in the mode "immediate" (`tembed.set_index_checks`); else such a row is zeros and
-            takes no part in gradients. Under torch.compile and tracers, and for tensor subclasses other than DTensor,
-            the lookup is torch's own, and so is what a bad index does.
+            accelerator such a row is zeros and takes no part in gradients, and the error is raised by the next lookup
+            or backward there, or by `tembed.check_indices()`; see `tembed.set_index_checks`. Under tracers, for
+            tensor subclasses other than DTensor, and for CPU tables under torch.compile, the lookup is torch's own,
+            and so is what a bad index does.
         AssertionError, RuntimeError, TypeError: as torch raises them.
 
     Determinism: gradients are bitwise equal from run to run. 16-bit ones are summed in float32, rounded once.
@@ -117,14 +118,14 @@ def _embedding(
         max_norm, norm_type = checks.check_renorm(input, weight, max_norm, norm_type)
     checks.check_types(input, weight, padding_idx, scale_grad_by_freq, sparse)
     checks.check_tensors(input, weight)
-    checks.check_range(input, weight.shape[0])
+    report = reports.check(input, weight.shape[0], weight)
     if differentiable(weight):
-        checks.check_differentiable(weight)
+        checks.check_differentiable(weight, input)
         options = int(padding_idx), scale_grad_by_freq, sparse
-        return record(weight, input, options, None if max_norm is None else (max_norm, norm_type))
+        return record(weight, input, options, None if max_norm is None else (max_norm, norm_type), report)
     if max_norm is None:
-        return ops.lookup(weight, input)
-    return ops.renorm_lookup(weight, input, max_norm, norm_type)
+        return ops.lookup(weight, input, report=report)
+    return ops.renorm_lookup(weight, input, max_norm, norm_type, report=report)
 
 
 def _only_device_modes(input: Tensor, weight: Tensor) -> bool:
@@ -154,12 +155,13 @@ def _another_way(
 def _unlike_others(input: Tensor, weight: Tensor) -> bool:
     """Whether something other than the kernels or their reference has to see the lookup.
 
-    That is so for meta and sparse tables, tensor subclasses, function transforms and tensors that outlived one, and
-    under a tracer or compiler.
+    That is so for meta and sparse tables, sparse indices, tensor subclasses, function transforms and tensors that
+    outlived one, and under a tracer or compiler.
     """
     return (
         weight.is_meta
         or weight.layout != torch.strided
+        or input.layout != torch.strided
         or type(weight).__torch_dispatch__ is not Tensor.__torch_dispatch__
         or type(input).__torch_dispatch__ is not Tensor.__torch_dispatch__
         or torch.compiler.is_compiling()

@@ -3,17 +3,24 @@
 To a compiler they are opaque: it knows the shapes of what they give, and calls them as eager code calls `ops`.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 from torch.library import Library
 
-from . import ops
+from . import ops, reports
 
 LIBRARY = Library("tembed", "DEF")
 GRADIENT = "Tensor grad_output, Tensor indices, SymInt V, SymInt padding_idx, bool scale"
 LIBRARY.define(f"embedding_gradient({GRADIENT}) -> Tensor")
+LIBRARY.define("embedding_indices(Tensor indices, SymInt V, Tensor? weight) -> Tensor")
 LIBRARY.define(f"embedding_sparse_gradient({GRADIENT}) -> (Tensor, Tensor)")
+
+
+def _indices(indices: Tensor, V: int, weight: Tensor | None) -> Tensor:
+    return ops.mark_bad(indices, V, reports.check(indices, V, weight))
 
 
 def _gradient(grad_output: Tensor, indices: Tensor, V: int, padding_idx: int, scale: bool) -> Tensor:
@@ -27,8 +34,21 @@ def _sparse_gradient(
     return grad._indices()[0], grad._values()
 
 
+LIBRARY.impl("embedding_indices", _indices, "CompositeExplicitAutograd")
 LIBRARY.impl("embedding_gradient", _gradient, "CompositeExplicitAutograd")
 LIBRARY.impl("embedding_sparse_gradient", _sparse_gradient, "CompositeExplicitAutograd")
+
+
+@torch.library.register_fake("tembed::embedding_indices", lib=LIBRARY)
+def _(indices: Tensor, V: int, weight: Tensor | None) -> Tensor:
+    return indices.new_empty(indices.shape)
+
+
+@torch.library.register_vmap("tembed::embedding_indices", lib=LIBRARY)
+def _(
+    info: Any, in_dims: tuple[int | None, ...], indices: Tensor, V: int, weight: Tensor | None
+) -> tuple[Tensor, int | None]:
+    return embedding_indices(indices, V, weight), in_dims[0]
 
 
 @torch.library.register_fake("tembed::embedding_gradient", lib=LIBRARY)
@@ -54,5 +74,6 @@ def _(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Non
     return None
 
 
+embedding_indices = torch.ops.tembed.embedding_indices
 embedding_gradient = torch.ops.tembed.embedding_gradient
 embedding_sparse_gradient = torch.ops.tembed.embedding_sparse_gradient

@@ -2,6 +2,8 @@
 
 A table may be a part of a larger one, the rows from `first` on: then its rows have the indices [first, first + V), any
 other index is that of a row elsewhere, and padding_idx counts as the indices do. None for a whole table.
+
+Lookups that are given a report tell of an index outside of the table there (see reports).
 """
 
 import functools
@@ -10,7 +12,8 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from . import kernels, reference
+from . import kernels, reference, reports
+from .kernels import Report
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -41,35 +44,54 @@ def _launchers() -> ModuleType:
     return launchers
 
 
-def lookup(weight: Tensor, indices: Tensor, skip: int = -1, first: int | None = None) -> Tensor:
+def lookup(
+    weight: Tensor, indices: Tensor, skip: int = -1, first: int | None = None, report: Report | None = None
+) -> Tensor:
     """weight[indices], fresh and contiguous, bit for bit; rows elsewhere, and of the index `skip`, are zeros."""
     if on_kernels(weight):
+        if report is not None and not weight.shape[1]:
+            mark_bad(indices, report[2], report)  # there is no other launch
         if weight.dtype not in FLOATS or weight.is_neg():
-            return _gather(weight, indices, skip, first or 0)
+            return _gather(weight, indices, skip, first or 0, report)
         out = weight.new_empty((*indices.shape, weight.shape[1]))
-        _launchers().gather_rows(weight, indices, out, skip, first or 0)
+        _launchers().gather_rows(weight, indices, out, skip, first or 0, report)
         return out
     out = reference.lookup(weight, indices, first)
     return out if skip < 0 else out.masked_fill((indices.long() == skip).unsqueeze(-1), 0)
 
 
-def _gather(weight: Tensor, indices: Tensor, skip: int, first: int) -> Tensor:
+def mark_bad(indices: Tensor, rows: int, report: Report | None) -> Tensor:
+    """A copy of indices, -1 where one is outside [0, rows)."""
+    if not on_kernels(indices):
+        return indices.masked_fill(reference.outside(indices, rows), -1)
+    out = torch.empty(indices.shape, dtype=indices.dtype, device=indices.device)
+    _launchers().mark_bad_indices(indices, out, rows, report)
+    return out
+
+
+def _gather(weight: Tensor, indices: Tensor, skip: int, first: int, report: Report | None) -> Tensor:
     """Gathers the bits of any dtype: exotic ones as integers, wide ones in two halves, lazy ones resolved after."""
     if weight.is_conj():
-        return _gather(weight.conj(), indices, skip, first).conj_physical_()
+        return _gather(weight.conj(), indices, skip, first, report).conj_physical_()
     if weight.is_neg():
-        return _gather(torch._neg_view(weight), indices, skip, first).neg_()
+        return _gather(torch._neg_view(weight), indices, skip, first, report).neg_()
     if weight.dtype == torch.complex128:
-        halves = [_gather(half, indices, skip, first) for half in torch.view_as_real(weight).unbind(-1)]
+        real, imaginary = torch.view_as_real(weight).unbind(-1)
+        halves = _gather(real, indices, skip, first, report), _gather(imaginary, indices, skip, first, None)
         return torch.view_as_complex(torch.stack(halves, -1))
     out = weight.new_empty((*indices.shape, weight.shape[1]))
     bits = weight.dtype if weight.dtype in FLOATS else INTEGERS[weight.element_size()]
-    _launchers().gather_rows(weight.view(bits), indices, out.view(bits), skip, first)
+    _launchers().gather_rows(weight.view(bits), indices, out.view(bits), skip, first, report)
     return out
 
 
 def renorm_lookup(
-    weight: Tensor, indices: Tensor, max_norm: float, norm_type: float, first: int | None = None
+    weight: Tensor,
+    indices: Tensor,
+    max_norm: float,
+    norm_type: float,
+    first: int | None = None,
+    report: Report | None = None,
 ) -> Tensor:
     """Scales the rows at `indices` to max_norm in the table, and looks them up. One in-place change, always."""
     overlapping = weight.stride(1) == 0 and weight.shape[1] > 1  # torch refuses to write to it, if it must
@@ -77,13 +99,14 @@ def renorm_lookup(
     if not on_kernels(weight) or weight.dtype not in FLOATS or weight.is_neg() or overlapping or not columns:
         with torch.no_grad():
             reference.renorm_(weight, indices, max_norm, norm_type, first)
-        return lookup(weight, indices, first=first)
+        return lookup(weight, indices, first=first, report=report)
     launch = _launchers()
     out = weight.new_empty((*indices.shape, weight.shape[1]))
     targets = indices.new_empty(indices.numel(), dtype=launch.targets_dtype(weight.shape[0]))
-    launch.renorm_rows(weight, indices, out, targets, max_norm, norm_type, first or 0)
+    # before the launch: an interrupt must not leave a change that is not counted
     if not weight.is_inference():
         torch.autograd.graph.increment_version(weight)
+    launch.renorm_rows(weight, indices, out, targets, max_norm, norm_type, first or 0, report)
     return out
 
 
@@ -97,6 +120,7 @@ def gradient(
     first: int | None = None,
 ) -> Tensor:
     """The gradient of the table: dense [V, D], or sparse and coalesced with U rows."""
+    reports.raise_reported(indices)
     make = _sparse_gradient if sparse else _dense_gradient
     return make(grad_output, indices, V, padding_idx, scale, first)
 
@@ -158,6 +182,7 @@ def gradient_of_gradient(
     grad: Tensor, indices: Tensor, padding_idx: int, scale: bool, first: int | None = None
 ) -> Tensor:
     """The gradient of grad_output, given that of the table's gradient [V, D], dense or sparse."""
+    reports.raise_reported(indices)
     V = grad.shape[0]
     rows = reference.rows_of(indices, first)
     bad = reference.outside(rows, V)

@@ -16,6 +16,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from . import checks, ops, reference
+from .kernels import Report
 from .placements import Layout, Placements, summed
 
 Renorm = tuple[float, float]  # max_norm, norm_type
@@ -58,14 +59,14 @@ def _spread(local: Tensor, lookup: Lookup, placements: Placements, shape: torch.
     return DTensor.from_local(local, lookup.mesh, placements, run_check=False, shape=shape, stride=strides)
 
 
-def look_up(weight: DTensor, indices: Tensor, lookup: Lookup, renorm: Renorm | None) -> DTensor:
+def look_up(weight: DTensor, indices: Tensor, lookup: Lookup, renorm: Renorm | None, report: Report | None) -> DTensor:
     """weight[indices], after max_norm if it is given."""
     local = local_of(weight, lookup.layout.table)
     checks.check_part(local.shape[0], lookup.rows)
     if renorm is None:
-        out = ops.lookup(local, indices, first=lookup.first)
+        out = ops.lookup(local, indices, first=lookup.first, report=report)
     else:
-        out = ops.renorm_lookup(local, indices, *renorm, lookup.first)
+        out = ops.renorm_lookup(local, indices, *renorm, lookup.first, report)
         _count_change(weight)
     return _spread(out, lookup, lookup.layout.out, lookup.out_shape)
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.distributed.tensor import DTensor, Replicate
 
-from . import checks, parts
+from . import checks, parts, reports
 from .autograd import differentiable
+from .kernels import Report
 from .parts import Lookup, Renorm, local_of
 from .placements import own_rows, pick_layout
 
@@ -45,7 +46,7 @@ def embedding(
         checks.check_sharded_renorm(weight.placements, layout.table)
     together = renorm is not None and (layout.apart or layout.by_columns)
     indices = local_of(input, (Replicate(),) * mesh.ndim if together else layout.indices)
-    checks.check_range(indices, V)
+    report = reports.check(indices, V, weight._local_tensor)
     first, rows = own_rows(V, mesh, layout.table)
     lookup = Lookup(
         mesh,
@@ -62,9 +63,9 @@ def embedding(
         indices, renorm = local_of(input, layout.indices), None
     weight = parts.placed(weight, layout.table)
     if recorded:
-        return LookupFunction.apply(weight, indices, lookup, renorm)
+        return LookupFunction.apply(weight, indices, lookup, renorm, report)
     with torch.no_grad():
-        return parts.look_up(weight, indices, lookup, renorm)
+        return parts.look_up(weight, indices, lookup, renorm, report)
 
 
 class LookupFunction(Function):
@@ -72,20 +73,20 @@ class LookupFunction(Function):
 
     @staticmethod
     def forward(  # noqa: D102
-        ctx: Any, weight: DTensor, indices: Tensor, lookup: Lookup, renorm: Renorm | None
+        ctx: Any, weight: DTensor, indices: Tensor, lookup: Lookup, renorm: Renorm | None, report: Report | None
     ) -> DTensor:
         ctx.save_for_backward(indices)
         ctx.set_materialize_grads(False)
         ctx.lookup = lookup
-        return parts.look_up(weight, indices, lookup, renorm)
+        return parts.look_up(weight, indices, lookup, renorm, report)
 
     @staticmethod
     def backward(ctx: Any, grad_output: DTensor | None) -> tuple[Any, ...]:  # noqa: D102
         if grad_output is None:
-            return (None,) * 4
+            return (None,) * 5
         (indices,) = ctx.saved_tensors
         make = GradientFunction.apply if differentiable(grad_output) else parts.gradient
-        return make(grad_output, indices, ctx.lookup), None, None, None
+        return make(grad_output, indices, ctx.lookup), None, None, None, None
 
 
 class GradientFunction(Function):

@@ -20,7 +20,8 @@ class Lookup(Function):
 
     @staticmethod
     def forward(weight: Tensor, indices: Tensor, call: Call) -> Tensor:  # noqa: D102
-        batches.check_range(weight, indices)
+        if not call.reported:
+            batches.check_range(weight, indices)
         return batches.lookup(weight, indices, call)
 
     @staticmethod
@@ -39,7 +40,7 @@ class Lookup(Function):
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:  # noqa: D102
         (indices,) = ctx.saved_tensors
-        return Lookup.apply(tangent, indices, ctx.call.without_renorm())
+        return Lookup.apply(tangent, indices, ctx.call.of_tangent())
 
     @staticmethod
     def vmap(  # noqa: D102

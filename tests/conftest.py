@@ -5,12 +5,13 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import torch
 
 import tembed
-from tembed import kernels
+from tembed import kernels, modes
 from tembed.bench import measure
 from tembed.parity.instruments.poison import poisoned_memory
 from tembed.parity.setting import hardware
@@ -52,6 +53,20 @@ def _poisoned_memory() -> Iterator[None]:
 @pytest.fixture
 def device() -> str:
     return DEVICE
+
+
+@pytest.fixture
+def deferring(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where bad indices are reported later: a GPU, or the CPU, taken for one, whose kernels are interpreted."""
+    if not kernels.drives(DEVICE):
+        pytest.skip("needs kernels, which report: their reference raises at the call")
+    monkeypatch.setattr(modes, "CPU_RAISES", False)
+    monkeypatch.setattr(modes, "_default", "deferred")
+    with suppress(IndexError):
+        tembed.check_indices()
+    yield DEVICE
+    with suppress(IndexError):  # for the tests after it
+        tembed.check_indices()
 
 
 @pytest.fixture

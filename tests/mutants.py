@@ -30,7 +30,7 @@ class Mutant:
 
 # Groups of the parity suite, where a fault shows there; files of tests of the kernels themselves, where it does not.
 FORWARD, GRADIENT, NORM, ERRORS = "forward", "dense-gradient", "max_norm", "errors"
-SPARSE, SUM, RUNS, GATHER, RENORM, PARTS, PROCESSES = (
+SPARSE, SUM, RUNS, GATHER, RENORM, PARTS, PROCESSES, REPORTS, DEFERRED = (
     "sparse-gradient",
     "test_kernels_reduce.py",
     "test_kernels_runs.py",
@@ -38,6 +38,8 @@ SPARSE, SUM, RUNS, GATHER, RENORM, PARTS, PROCESSES = (
     "test_kernels_renorm.py",
     "test_dtensor.py",
     "test_distributed.py",
+    "test_kernels_reports.py",
+    "test_deferred.py",
 )
 MUTANTS = (
     Mutant("padding ignored among many", "kernels/runs.py", " | (index == padding_idx)", "", RUNS),
@@ -92,8 +94,16 @@ MUTANTS = (
     Mutant("unstable order", "kernels/runs.py", "torch.sort(keys, stable=True)", "torch.sort(keys.flip(0), stable=True)", RUNS),
     Mutant("zero gradient", "tembed/ops.py", "launch.sum_runs(keys, order, _rows_of(grad_output), out, scale, fill)", "out.zero_()", GRADIENT),
     Mutant("counts left out of double backward", "tembed/ops.py", "if not scale or not out.numel():", "if True:", GRADIENT, False),
-    Mutant("coalesced said of a sum", "tembed/autograd.py", "or found._nnz() != nnz:\n            return\n        if found._indices().untyped_storage().data_ptr() == indices.data_ptr():\n            found._coalesced_(True)", "or nnz < 0:\n            return\n        found._coalesced_(True)", SPARSE, False),
-    Mutant("table changed before the index is checked", "tembed/functional.py", "    checks.check_range(input, weight.shape[0])\n", "", ERRORS),
+    Mutant("coalesced said of a sum", "tembed/autograd.py", "or found._nnz() != nnz:\n            return\n        for same in (True, False):  # looked at once more: another thread's backward may have added to it meanwhile\n            if (found._indices().untyped_storage().data_ptr() == indices.data_ptr()) is same:\n                found._coalesced_(same)", "or nnz < 0:\n            return\n        found._coalesced_(True)", SPARSE, False),
+    Mutant("table changed before the index is checked", "tembed/functional.py", "report = reports.check(input, weight.shape[0], weight)", "report = None", ERRORS),
+    Mutant("not the first bad index reported", "kernels/reports.py", "if earlier == 0:", "if begin >= 0:", REPORTS),
+    Mutant("bad indices of a block not reported", "kernels/reports.py", "tl.min(tl.where(bad, n, tl.max(n, axis=0)), axis=0)", "begin", REPORTS),
+    Mutant("rows of other parts taken for bad", "kernels/gather.py", "mask_n & is_bad(index, rows)", "mask_n & is_bad(index, V)", REPORTS),
+    Mutant("bad indices above the table not reported by max_norm", "kernels/renorm.py", "bad = mask_n & is_bad(index, rows)", "bad = mask_n & (index < 0)", REPORTS),
+    Mutant("a report raised twice", "tembed/reports.py", "                    self.view[1 + slot * WORDS] = 0", "                    pass", DEFERRED),
+    Mutant("reports of slots that went round told first", "tembed/reports.py", "[*range(latest, SLOTS), *range(latest), ", "[*range(SLOTS - 1, -1, -1), ", DEFERRED),
+    Mutant("a tangent reports once more", "tembed/transformable.py", "        if not call.reported:\n            batches", "        if True:\n            batches", "test_deferred_compiled.py"),
+    Mutant("rows of bad indices not masked in compiled code", "tembed/compiled.py", ".masked_fill((indices < 0).unsqueeze(-1), 0)", "", "test_deferred_compiled.py"),
 )  # fmt: skip
 
 

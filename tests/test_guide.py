@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import compatibility
 import pytest
 
 from tembed import kernels
@@ -17,9 +18,19 @@ pytestmark = pytest.mark.skipif(kernels.interpreted(), reason="a process of its 
 
 
 def test_the_guides_code_runs(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
     assert len(BLOCKS) == len(re.findall("^```python$", GUIDE, re.MULTILINE)) >= 6
     (tmp_path / "guide.py").write_text("\n\n".join(BLOCKS))
     done = subprocess.run(
         [sys.executable, "guide.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not compatibility.RESULTS.exists(), reason="nothing was recorded yet")
+def test_the_guide_says_what_was_tried() -> None:
+    assert compatibility.table() in GUIDE
+    pairs = {(row["torch"].split("+")[0], row["triton"]) for row in compatibility.rows() if row["lanes"]}
+    assert len(pairs) >= 2
+    assert not any(its["failed"] for row in compatibility.rows() for its in row["lanes"].values())
+    assert all(its["passed"] > 1000 for row in compatibility.rows() for its in row["lanes"].values())

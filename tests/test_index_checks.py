@@ -1,6 +1,6 @@
 """set_index_checks and index_checks: who decides whether an accelerator looks for bad indices.
 
-An accelerator is needed to see the choice; here a CPU tensor that says it lies on one stands in for it.
+An accelerator is needed to see the choice; here a CPU tensor stands in for it, which kernels might report on.
 """
 
 import asyncio
@@ -12,29 +12,20 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor
 
 import tembed
-from tembed import checks
+from tembed import kernels, modes, reports
 
-MODES = ("off", "immediate")
-
-
-class Elsewhere(Tensor):
-    """A CPU tensor that says it lies on an accelerator."""
-
-    @property
-    def device(self) -> torch.device:  # type: ignore[override]
-        return torch.device("cuda")
+MODES = modes.MODES
 
 
 def mode_here() -> str:
     """What happens to a bad index on an accelerator, in this thread and now."""
     try:
-        checks.check_range(torch.tensor([1, 7]).as_subclass(Elsewhere), 4)
+        report = reports.check(torch.tensor([1, 7]), 4)
     except IndexError:
         return "immediate"
-    return "off"
+    return "off" if report is None else "deferred"
 
 
 def mode_in_a_thread() -> str:
@@ -48,9 +39,12 @@ def mode_in_a_thread() -> str:
 @pytest.fixture(autouse=True)
 def _off(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every test starts from "off", and the process's mode is restored after it."""
-    monkeypatch.setattr(checks, "_default", "off")
+    monkeypatch.setattr(modes, "_default", "off")
+    monkeypatch.setattr(modes, "CPU_RAISES", False)
+    monkeypatch.setattr(kernels, "drives", lambda device_type: True)
+    monkeypatch.setattr(reports, "_memories", {})
     with tembed.index_checks("off"):
-        checks._here.set(None)
+        modes._here.set(None)
         yield
 
 
@@ -125,7 +119,8 @@ def test_index_checks_holds_in_one_task() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("max_norm", [None, 1.0])
-def test_cpu_raises_in_every_mode(mode: str, max_norm: float | None) -> None:
+def test_cpu_raises_in_every_mode(mode: str, max_norm: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     weight = torch.full((4, 2), 9.0)
     with tembed.index_checks(mode), pytest.raises(IndexError, match="index out of range in self"):
         tembed.embedding(torch.tensor([1, 7]), weight, max_norm=max_norm)
@@ -134,13 +129,13 @@ def test_cpu_raises_in_every_mode(mode: str, max_norm: float | None) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "off"), ("immediate", "immediate"), ("never", "ValueError: index checks must be one of")],
+    [(None, "deferred"), ("immediate", "immediate"), ("never", "ValueError: index checks must be one of")],
     ids=["unset", "immediate", "unknown"],
 )
 def test_environment_chooses_the_mode(value: str | None, shown: str) -> None:
     environment = {name: text for name, text in os.environ.items() if name != "TEMBED_INDEX_CHECKS"}
     if value is not None:
         environment["TEMBED_INDEX_CHECKS"] = value
-    program = "import tembed; from tembed import checks; print(checks._default)"
+    program = "import tembed; from tembed import modes; print(modes._default)"
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert shown in (done.stdout or done.stderr)

@@ -16,7 +16,8 @@ def test_main_reports_versions_paths_and_a_check_of_each_kernel(device: str) -> 
     assert run.returncode == 0, run.stdout + run.stderr
     assert f"tembed {tembed.__version__}, torch {torch.__version__}" in run.stdout
     assert re.search(rf"{device}\S* +{re.escape(tembed.path(device))}", run.stdout)
-    for name in ("gather", "max_norm", "sorted runs", "segmented sum", "module"):
+    assert "bad indices: at the call on cpu, on accelerators deferred\n" in run.stdout
+    for name in ("gather", "reports", "max_norm", "sorted runs", "segmented sum", "module"):
         assert re.search(rf"^  {name} +ok$", run.stdout, re.M), run.stdout
 
 

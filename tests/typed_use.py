@@ -14,6 +14,8 @@ version: str = tembed.__version__
 tembed.set_index_checks("off")
 with tembed.index_checks("immediate"):
     tembed.embedding(torch.tensor([1]), table.weight)
+tembed.check_indices()
+named: dict[str, torch.nn.Module] = tembed.name_embeddings(table, prefix="model")
 done = tembed.replace_embeddings(torch.nn.Sequential(torch.nn.Embedding(3, 2)), dry_run=True)
 names: tuple[str, ...] = done.replaced + done.already
 reasons: dict[str, str] = done.left

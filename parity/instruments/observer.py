@@ -12,7 +12,7 @@ from .memory import Addresses, Region
 Program = tuple[int, int, int]
 # The interpreter's methods that touch memory: what they do, and which of their arguments is what.
 METHODS: dict[str, tuple[str, dict[str, int]]] = {
-    "create_masked_load": ("load", {"pointers": 0, "mask": 1, "other": 2}),
+    "create_masked_load": ("load", {"pointers": 0, "mask": 1, "other": 2, "volatile": 5}),
     "create_masked_store": ("store", {"pointers": 0, "value": 1, "mask": 2}),
     "create_atomic_rmw": ("atomic", {"pointers": 1, "mask": 3}),
     "create_atomic_cas": ("atomic", {"pointers": 0}),
@@ -47,6 +47,11 @@ class Access:
     def kind(self) -> str:
         """load, store or atomic."""
         return METHODS[self.method][0]
+
+    @property
+    def volatile(self) -> bool:
+        """Whether it is a load of what other programs may be storing to."""
+        return "volatile" in METHODS[self.method][1] and bool(self["volatile"])
 
     @property
     def size(self) -> int:

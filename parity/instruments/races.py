@@ -27,8 +27,9 @@ class _Touched(NamedTuple):
 class Races(Observer):
     """Raises Race after a launch whose programs share a cell that one of them stores to; they need not run apart.
 
-    In one program it raises for lanes of a store that share a cell, and for a load of what the program itself
-    stored since its last barrier: warps of a program run apart.
+    A volatile load says that others may store meanwhile, and is left out. In one program it raises for lanes of a store
+    that share a cell, and for a load of what the program itself stored since its last barrier: warps of a program run
+    apart.
 
     Args:
         identical_stores: whether cells that are only stored to, with the same bits every time, are allowed.
@@ -51,6 +52,8 @@ class Races(Observer):
 
     def access(self, launch: Launch, access: Access, proceed: Callable[[Access], Any]) -> Any:  # noqa: D102
         number = self._numbers.setdefault(launch.program, len(self._numbers))
+        if access.volatile:
+            return proceed(access)
         bits = access.bits if access.kind == "store" else None
         touched = _Touched(access.addresses, access.size, number, KINDS.index(access.kind), bits)
         self._log.append(touched)
