@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 RESULTS ?= build/gpu
 SEED ?= 0
-FUZZ ?= 2000
+FUZZ ?= 5000
 # What `make gpu` runs with: the machine's own Python, which has its own torch.
 GPU_PYTHON ?= $(PYTHON)
 

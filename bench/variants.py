@@ -26,7 +26,15 @@ def variants(target: str, dtype: str, D: int) -> Iterator[tuple[str, Any, dict[s
     import triton.language as tl
 
     from tembed.kernels import chunks, gather, merge, norms, rank, renorm, reports, runs
-    from tembed.kernels.tiles import MOST_BLOCKS, MOST_REGISTERS, pick_fill, pick_row_tiles, pick_tile, pick_walk
+    from tembed.kernels.tiles import (
+        MOST_BLOCKS,
+        MOST_REGISTERS,
+        MOST_SHARED_REGISTERS,
+        pick_fill,
+        pick_row_tiles,
+        pick_tile,
+        pick_walk,
+    )
 
     itemsize, lanes = DTYPES[dtype], 64 if target.startswith("hip") else 32
     acc = tl.float64 if dtype == "fp64" else tl.float32
@@ -35,14 +43,16 @@ def variants(target: str, dtype: str, D: int) -> Iterator[tuple[str, Any, dict[s
         tile = pick_tile(kernel, D, size, lanes)
         return {"D": D, rows: tile.rows, "BLOCK_D": tile.columns, "num_warps": tile.num_warps}
 
-    table = {**tiles("gather", itemsize, "BLOCK_N"), "PACKED": True, "REPORT": True, "BLOCK": gather.BLOCK}
+    table = {**tiles("gather", itemsize, "BLOCK_N"), "PACKED": True, "REPORT": True}
+    table["BLOCK"] = reports.looked_through(table["num_warps"], lanes)
     yield "gather", gather.gather_rows_kernel, table
     yield "gather without reports", gather.gather_rows_kernel, {**table, "REPORT": False}
     whole, piece = pick_row_tiles(D, itemsize, lanes)
     norm = {"D": D, "PACKED": True, "BLOCK_N": whole.rows, "BLOCK_D": whole.columns, "num_warps": whole.num_warps}
-    looked_up = {**norm, "ACC": acc, "REPORT": True, "BLOCK": gather.BLOCK}
+    looked_up = {**norm, "ACC": acc, "REPORT": True, "BLOCK": reports.looked_through(whole.num_warps, lanes)}
     for p, kind in (*norms.NORMS.items(), ("any", norms.POWER)):
-        yield f"renorm p={p}", renorm.renorm_rows_kernel, {**looked_up, "NORM": kind.value}
+        limit = {"maxnreg": MOST_SHARED_REGISTERS} if p == "any" and target.startswith("cuda") else {}
+        yield f"renorm p={p}", renorm.renorm_rows_kernel, {**looked_up, "NORM": kind.value, **limit}
     unreported = {**looked_up, "NORM": norms.NORMS[2.0].value, "REPORT": False}
     yield "renorm p=2.0 without reports", renorm.renorm_rows_kernel, unreported
     back = {"BLOCKS": MOST_BLOCKS, "BLOCK_D": piece.columns, "num_warps": piece.num_warps}

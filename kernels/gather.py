@@ -6,10 +6,8 @@ import triton.language as tl
 
 from . import Report
 from .launch import LANES, TOO_LARGE, Launch, folded, key_of, on_device_of
-from .reports import is_bad, report_first
+from .reports import is_bad, looked_through, report_first
 from .tiles import pick_tile
-
-BLOCK = 256  # lookups that are looked through at a time for a bad one before
 
 
 @triton.jit(
@@ -78,6 +76,8 @@ def gather_rows(
 
     The first row has the index `first`, which is not 0 for a part of a larger table.
 
+    Indices outside the table of report[2] rows, which this may be a part of, are reported.
+
     Any dtype of 1, 2, 4 or 8 bytes that Triton can address; other dtypes come viewed as integers. `out` is contiguous.
     Indices whose strides fold into one are read in place.
     """
@@ -93,7 +93,7 @@ def gather_rows(
     plain = strides == (D, 1, 1) and max(first + V, rows) < TOO_LARGE and N < TOO_LARGE
     key = key_of(D, weight, indices, out) if plain else None
     tile = pick_tile("gather", D, out.element_size(), LANES)
-    constants = D, strides[0] == D, report is not None, tile.rows, tile.columns, BLOCK
+    constants = D, strides[0] == D, report is not None, tile.rows, tile.columns, looked_through(tile.num_warps)
     grid = -(-N // tile.rows) * -(-D // tile.columns)
     with on_device_of(out):
         launch(

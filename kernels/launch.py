@@ -12,7 +12,7 @@ from triton.runtime import jit
 from triton.runtime.jit import JITFunction
 
 from . import interpreted
-from .tiles import MOST_REGISTERS
+from .tiles import MOST_REGISTERS, MOST_SHARED_REGISTERS
 
 # The interpreter patches Triton's language while it runs, for the whole process: one launch at a time.
 INTERPRETER = threading.RLock()
@@ -28,7 +28,9 @@ TOO_LARGE = 1 << 31
 ALIGNMENT = 16
 
 # Given a limit, if only the hardware's own, NVIDIA's assembler spills nothing to have one program more at a time.
-REGISTERS: dict[str, int] = {"maxnreg": MOST_REGISTERS} if torch.version.cuda and not interpreted() else {}
+NVIDIA = torch.version.cuda is not None and not interpreted()
+REGISTERS = {"maxnreg": MOST_REGISTERS} if NVIDIA else {}
+SHARED_REGISTERS = {"maxnreg": MOST_SHARED_REGISTERS} if NVIDIA else {}
 
 HERE: AbstractContextManager[Any] = nullcontext()
 TRITONS_OWN = jit.__file__
@@ -86,10 +88,13 @@ class Launch:
         self.kernel = kernel
         self._kept: dict[tuple[Any, ...], tuple[CompiledKernel, int, Any]] = {}
 
-    def __call__(self, key: tuple[Any, ...] | None, grid: int, num_warps: int, *args: Any) -> None:
-        """Launches `grid` programs; args are all arguments of the kernel in their order, constants included."""
+    def __call__(self, key: tuple[Any, ...] | None, grid: int, num_warps: int, *args: Any, **options: int) -> None:
+        """Launches `grid` programs; args are all arguments of the kernel in their order, constants included.
+
+        The compiler's options go by what the key has.
+        """
         if key is None or self.kernel.pre_run_hooks:
-            self.kernel[grid, 1, 1](*args, num_warps=num_warps)
+            self.kernel[grid, 1, 1](*args, num_warps=num_warps, **options)
             return
         kept = self._kept.get(key)
         if kept is not None:
@@ -99,7 +104,7 @@ class Launch:
                 self._kept[key] = compiled, grid, launch
             launch(*args)
             return
-        compiled = self.kernel[grid, 1, 1](*args, num_warps=num_warps)
+        compiled = self.kernel[grid, 1, 1](*args, num_warps=num_warps, **options)
         if isinstance(compiled, CompiledKernel):  # the interpreter has none
             if len(self._kept) >= self.MOST:
                 self._kept.clear()

@@ -12,10 +12,10 @@ import triton
 import triton.language as tl
 
 from . import Report
-from .gather import BLOCK, gather_rows
-from .launch import LANES, TOO_LARGE, Launch, accumulator, folded, key_of, on_device_of
+from .gather import gather_rows
+from .launch import LANES, SHARED_REGISTERS, TOO_LARGE, Launch, accumulator, folded, key_of, on_device_of
 from .norms import NORMS, POWER, join_terms, norm_of_terms, norm_terms
-from .reports import is_bad, report_first
+from .reports import is_bad, looked_through, report_first
 from .tiles import MOST_BLOCKS, pick_blocks, pick_row_tiles
 
 # Targets that are no rows: of a lookup that was not over, and of the first in a block of which none was.
@@ -80,6 +80,9 @@ def renorm_rows_kernel(
     # not row >= 0: the subtraction wraps around for the lowest indices
     inside = mask_n & (index >= first) & (row < V)
     base = row * (D if PACKED else stride_weight_v)
+    if REPORT:  # before rows take the registers
+        bad = mask_n & is_bad(index, rows)
+        report_first(indices_ptr, reports_ptr, slot, n, index, bad, rows, stride_indices_n, BLOCK)
 
     # in double on every path: the interpreter takes a bare Python number for float32 in comparisons
     limit = tl.zeros([1], tl.float64) + max_norm
@@ -104,9 +107,6 @@ def renorm_rows_kernel(
     for start in range(BLOCK_D, further, BLOCK_D):
         x, mask = _load_rows(weight_ptr, base, inside, start + d, stride_weight_d, D)
         _store_rows(out_ptr, x, n, mask_n, start + d, over, factor, D, ACC)
-    if REPORT:
-        bad = mask_n & is_bad(index, rows)
-        report_first(indices_ptr, reports_ptr, slot, n, index, bad, rows, stride_indices_n, BLOCK)
 
 
 @triton.jit(do_not_specialize=["N", "blocks"])
@@ -172,7 +172,7 @@ def renorm_rows(
 
     float16, bfloat16, float32 and float64; norms in float32 (float64 for float64). A row is over when norm > max_norm,
     and is then multiplied by max_norm / (norm + 1e-7). `out` is contiguous; targets [N], of `targets_dtype(V)`, is
-    scratch. The first row has the index `first`; rows of indices outside the table are zeros.
+    scratch. The first row has the index `first`; rows of indices outside the table are zeros, and reported.
     """
     V, D = weight.shape
     N = indices.numel()
@@ -195,7 +195,8 @@ def renorm_rows(
         launch_renorm_rows(
             key, count, tile.num_warps, weight, indices, out, targets, words, V, N, *strides, stride, first, D, rows,
             slot, float(max_norm), float(norm_type), D, packed, report is not None, norm,
-            accumulator(weight.dtype)[1], tile.rows, tile.columns, BLOCK,
+            accumulator(weight.dtype)[1], tile.rows, tile.columns, looked_through(tile.num_warps),
+            **(SHARED_REGISTERS if norm == POWER.value else {}),
         )  # fmt: skip
         launch_write_back_rows(
             key, -(-count // blocks), back.num_warps, out, targets, weight, N, blocks, *strides, D, packed,

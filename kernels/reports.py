@@ -11,10 +11,15 @@ import triton.language as tl
 
 from . import WORDS as PER_SLOT
 from . import Report
-from .launch import folded, on_device_of
+from .launch import LANES, folded, on_device_of
 
 WORDS = tl.constexpr(PER_SLOT)
 BLOCK = 1024  # lookups of a program that marks bad ones
+
+
+def looked_through(num_warps: int, lanes: int = LANES) -> int:
+    """How many lookups a program looks through at a time, for a bad one before its own."""
+    return max(256, num_warps * lanes)
 
 
 @triton.jit
@@ -25,11 +30,15 @@ def is_bad(index, rows):
 
 @triton.jit
 def report_first(indices_ptr, reports_ptr, slot, n, index, bad, rows, stride_indices_n, BLOCK: tl.constexpr):
-    """Reports the first of a program's lookups `n` that is `bad`, if no program before it has one. n is ascending."""
+    """Reports the first of a program's lookups `n` that is `bad`, if no program before it has one. n is ascending.
+
+    BLOCK lookups are looked through at a time, at least one by each of the program's threads.
+    """
     if tl.max(bad.to(tl.int32), axis=0) > 0:
         begin = tl.min(n, axis=0)
         words = reports_ptr + 1 + slot.to(tl.int64) * WORDS
-        reported = tl.load(words, volatile=True)
+        # by every thread, and reduced: all of them have to see the same, for there are barriers on the way
+        reported = tl.max(tl.load(words + tl.zeros([BLOCK], tl.int32), volatile=True), axis=0)
         earlier = (reported > 0) & (reported <= begin)
         start = begin - begin
         while (start < begin) & (earlier == 0):
@@ -40,9 +49,9 @@ def report_first(indices_ptr, reports_ptr, slot, n, index, bad, rows, stride_ind
         if earlier == 0:
             position = tl.min(tl.where(bad, n, tl.max(n, axis=0)), axis=0)
             value = tl.sum(tl.where(n == position, index, 0), axis=0)
-            tl.store(words, position + 1)
             tl.store(words + 1, value)
             tl.store(words + 2, tl.zeros([], tl.int64) + rows)
+            tl.store(words, position + 1)
             tl.store(reports_ptr, tl.full([], 1, tl.int64))
 
 

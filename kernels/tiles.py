@@ -11,6 +11,7 @@ from math import ceil
 ACCESS_BYTES = 16
 NUM_WARPS = 4
 MOST_REGISTERS = 255  # of a thread, on NVIDIA
+MOST_SHARED_REGISTERS = 128  # if a program has MOST_THREADS
 
 # Accesses of 16 bytes that each thread of a program has in flight, per kernel.
 ACCESSES = {"gather": 2, "renorm": 2, "sum": 1, "merge": 1}

@@ -130,12 +130,12 @@ def first_bad(input: Tensor, V: int, weight: Tensor | None = None) -> IndexError
     if not input.numel() or not bad.any():
         return None
     at = tuple(bad.nonzero()[0].tolist())
-    name = None if weight is None else name_at(address_of(weight))
+    name = None if weight is None else name_at(address_of(weight), V)
     return IndexError(out_of_range(int(input[at]), list(at), input.shape, V, name))
 
 
 def out_of_range(index: int, at: list[int], shape: torch.Size | None, V: int, name: str | None = None) -> str:
     """What is said of a bad index; its position is in the flattened input where no shape is known."""
     where = "a flattened input" if shape is None else f"an input of shape {list(shape)}"
-    whose = "" if name is None else f", that of {name!r}"
+    whose = f", that of {name!r}" if name else ""
     return f"index out of range in self: index {index} at position {at} of {where}, in a table of {V} rows{whose}"

@@ -22,6 +22,9 @@ library.LIBRARY.define(
     "embedding(Tensor weight, Tensor indices, SymInt padding_idx, bool scale, bool sparse, bool marked) -> Tensor"
 )
 
+# torch has no masked_fill for these
+NARROWEST = {dtype for name, dtype in vars(torch).items() if name.startswith("float8_") or name.startswith("float4_")}
+
 NESTED = (
     "a compiled gradient of a gradient would leave 1/count out, with scale_grad_by_freq=True under torch.func: "
     "call it without torch.compile"
@@ -29,12 +32,13 @@ NESTED = (
 
 
 def handles(input: Tensor, weight: Tensor) -> bool:
-    """Whether a lookup is compiled that can have a gradient of ours, and not for export."""
+    """Whether a lookup is compiled that can have a gradient of ours or needs none, and not for export."""
     return (
         torch.compiler.is_compiling()
         and not torch.compiler._is_exporting_flag  # as torch 2.11 compiles it, is_exporting() is always true
         and type(weight) in (Tensor, torch.nn.Parameter)
-        and weight.dtype in ops.FLOATS
+        and (weight.dtype in ops.FLOATS or not weight.requires_grad)
+        and weight.dtype not in NARROWEST
         and weight.layout == torch.strided
         and weight.dim() == 2
         and input.dtype in (torch.int32, torch.int64)
@@ -55,8 +59,9 @@ def embedding(
     transformed = torch._C._are_functorch_transforms_active()
     if marked:
         input = library.embedding_indices(input, weight.shape[0], None if transformed else weight)
-    if transformed:  # compilers see through these with torch's own operations only
-        if scale_grad_by_freq and _nested_gradients():
+    # compilers see through transforms with torch's own operations only
+    if transformed or (max_norm is not None and weight.dtype not in ops.FLOATS):
+        if transformed and scale_grad_by_freq and _nested_gradients():
             raise RuntimeError(NESTED)
         padding = None if padding_idx == -1 else padding_idx
         if not marked:

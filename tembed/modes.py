@@ -55,7 +55,11 @@ def set_index_checks(mode: str) -> None:
 
 @contextmanager
 def index_checks(mode: str) -> Iterator[None]:
-    """`set_index_checks(mode)` for the body of a `with` statement, in this thread or task."""
+    """`set_index_checks(mode)` for the body of a `with` statement, in this thread or task.
+
+    Not in a backward on an accelerator, which torch runs on threads of its own, recomputed checkpoints included: there
+    the process's mode holds. Not inside of code compiled with fullgraph=True; around it, yes.
+    """
     token = _here.set(_mode(mode))
     try:
         yield

@@ -1,11 +1,13 @@
 """Names of modules, for errors that tell of one of several tables."""
 
+import threading
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 from torch.nn import Embedding as StockEmbedding
 
 _names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+_lock = threading.RLock()
 
 
 def name_embeddings(model: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
@@ -31,14 +33,16 @@ def name_embeddings(model: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
         for name, module in model.named_modules()
         if isinstance(module, StockEmbedding)
     }
-    for name, module in found.items():
-        _names[module] = name
+    with _lock:
+        for name, module in found.items():
+            _names[module] = name
     return found
 
 
 def forget(module: nn.Module) -> None:
     """The module has no name any more."""
-    _names.pop(module, None)
+    with _lock:
+        _names.pop(module, None)
 
 
 def address_of(weight: Tensor) -> int:
@@ -49,10 +53,12 @@ def address_of(weight: Tensor) -> int:
         return 0
 
 
-def name_at(address: int) -> str | None:
-    """The name of the module whose table lies there."""
-    for module, name in [*_names.items()] if address else ():
+def name_at(address: int, rows: int) -> str | None:
+    """The name of the module whose table of so many rows lies there."""
+    with _lock:
+        named = [*_names.items()] if address else []
+    for module, name in named:
         weight = module._parameters.get("weight")
-        if weight is not None and address_of(weight) == address:
+        if weight is not None and weight.shape[:1] == (rows,) and address_of(weight) == address:
             return name
     return None

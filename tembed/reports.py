@@ -38,8 +38,8 @@ class Memory:
         self.device = device
         size = 1 + 2 * SLOTS * WORDS
         with _disable_current_modes():
-            pinned = device.type in kernels.ACCELERATORS
-            self.words = torch.zeros(size, dtype=torch.int64, device="cpu", pin_memory=pinned)
+            self.pinned = device.type in kernels.ACCELERATORS
+            self.words = torch.zeros(size, dtype=torch.int64, device="cpu", pin_memory=self.pinned)
         self.view = memoryview((ctypes.c_int64 * size).from_address(self.words.data_ptr())).cast("B").cast("q")
         self.launches: list[Launch | None] = [None] * (2 * SLOTS)
         self.kinds: dict[Launch, Launch] = {}
@@ -47,14 +47,14 @@ class Memory:
         self.next_captured = count().__next__
         # whether what is launched now becomes part of a CUDA graph: then nothing may wait for the device
         self.capturing = torch._C._cuda_isCurrentStreamCapturing if device.type == "cuda" else bool
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a handler of signals may ask, too
 
     def collect(self, wait: bool = True) -> list[str]:
         """What launches have reported, in their order; it is not there any more afterwards. Waits for the device."""
         with self.lock:
             self.view[0] = 0  # before waiting: whatever is reported from here on raises the flag again
             try:
-                if wait and self.words.is_pinned():
+                if wait and self.pinned:
                     torch.get_device_module(self.device.type).synchronize(self.device)
                 # from the oldest slot on, which is the next that is taken; then captured ones
                 latest = self.next() % SLOTS
@@ -77,16 +77,17 @@ class Memory:
         assert launch is not None
         shape, its_rows, address = launch
         where = f"found on {self.device} by an earlier lookup, whose row was zeros"
-        if its_rows != rows or position >= shape.numel():  # of a captured launch whose slot another has got since
+        if its_rows != rows or position >= shape.numel():  # another launch has got the slot since
             return f"{checks.out_of_range(index, [position], None, rows)}; {where}"
         place: list[int] = []
         for size in reversed(shape):
             position, at = divmod(position, size)
             place.insert(0, at)
-        return f"{checks.out_of_range(index, place, shape, rows, name_at(address))}; {where}"
+        return f"{checks.out_of_range(index, place, shape, rows, name_at(address, rows))}; {where}"
 
 
 _memories: dict[int, Memory] = {}
+_inherited: list[Memory] = []
 _making = threading.Lock()
 
 
@@ -103,21 +104,22 @@ def check(indices: Tensor, rows: int, weight: Tensor | None = None) -> Report | 
 
     "immediate", and on the CPU: raises IndexError for the first one. "deferred": raises it for what earlier lookups on
     the device have reported, and returns where the launch is to report. In a launch that becomes part of a CUDA graph
-    nothing can be raised, so that both modes report. "off": None.
+    nothing can be raised, so that it reports in both modes, by the kernel that has run before. "off": None.
     """
     device = indices.get_device()
     if device < 0 and modes.CPU_RAISES:
         _raise_now(indices, rows, weight)
         return None
+    memory = _memories.get(device) or _memory_of(indices)  # in every mode: a capture is no time to allocate it
     mode = modes._here.get() or modes._default  # modes.mode(), without a call
     if mode == "off":
         return None
-    memory = _memories.get(device) or _memory_of(indices)
     captured = memory is not None and memory.capturing()
-    if memory is None or (mode == "immediate" and not captured):
+    if not captured and (memory is None or mode == "immediate"):
         _raise_now(indices, rows, weight)
+    if memory is None:
         return None
-    if memory.view[0] and not captured:
+    if memory.view[0] and not captured and mode == "deferred":
         _raise(memory.collect())
     try:
         address = 0 if weight is None else weight.data_ptr()
@@ -138,9 +140,9 @@ def _raise_now(indices: Tensor, rows: int, weight: Tensor | None) -> None:
 
 
 def raise_reported(tensor: Tensor) -> None:
-    """Raises IndexError for what launches on the tensor's device have reported. Waits for none."""
+    """Raises IndexError for what launches on the tensor's device have reported, unless "off". Waits for none."""
     memory = _memories.get(tensor.get_device())
-    if memory is not None and memory.view[0] and not memory.capturing():
+    if memory is not None and memory.view[0] and not memory.capturing() and modes.mode() != "off":
         _raise(memory.collect())
 
 
@@ -154,26 +156,42 @@ def check_indices() -> None:
         IndexError: for each lookup the first bad index, its position in the input, the number of rows, and the
             module's name if it has one (`replace_embeddings`, `name_embeddings`). Each is raised once.
     """
-    _raise([text for memory in [*_memories.values()] for text in memory.collect()])
+    texts: list[str] = []
+    try:
+        for memory in [*_memories.values()]:
+            if not memory.capturing():
+                texts += memory.collect()
+    except BaseException:  # of another device, or an interrupt: nothing is lost
+        _print(texts)
+        raise
+    _raise(texts)
 
 
 def _raise(texts: list[str]) -> None:
-    if len(texts) > MOST:
-        texts = [*texts[:MOST], f"and by {len(texts) - MOST} lookups more"]
     if texts:
-        raise IndexError("\n".join(texts))
+        raise IndexError("\n".join(_lines(texts)))
+
+
+def _lines(texts: list[str]) -> list[str]:
+    return texts if len(texts) <= MOST else [*texts[:MOST], f"and by {len(texts) - MOST} lookups more"]
+
+
+def _print(texts: list[str]) -> None:
+    if texts:
+        print(*_lines(texts), sep="\n", file=sys.stderr)
 
 
 def _tell_at_exit() -> None:
-    """Prints what nobody has asked for: a program must not end as if all had been well."""
+    """Prints what nobody has asked for, if it has arrived: a device may never end, and is not waited for."""
     for memory in _memories.values():
         if memory.view[0]:
-            print(*memory.collect(wait=False), sep="\n", file=sys.stderr)
+            _print(memory.collect(wait=False))
 
 
 def _after_fork() -> None:
-    """A child has launched nothing."""
+    """A child has launched nothing. Its parent's memory is not its own to free."""
     global _making
+    _inherited.extend(_memories.values())
     _memories.clear()
     _making = threading.Lock()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.distributed.tensor import DTensor, Replicate
 
-from . import checks, parts, reports
+from . import checks, ops, parts, reports
 from .autograd import differentiable
 from .kernels import Report
 from .parts import Lookup, Renorm, local_of
@@ -29,7 +29,7 @@ def embedding(
 ) -> Tensor:
     """tembed.embedding(), with -1 for no padding_idx.
 
-    A bad index raises in all processes that have it. max_norm changes the table where it lies.
+    A bad index raises, at the call or later, in all processes that have it. max_norm changes the table where it lies.
     """
     assert isinstance(input, DTensor)
     assert isinstance(weight, DTensor)
@@ -60,7 +60,9 @@ def embedding(
     )
     if renorm is not None and together:
         parts.renorm_together(weight, indices, lookup, *renorm)
-        indices, renorm = local_of(input, layout.indices), None
+        if report is not None:
+            ops.mark_bad(indices, V, report)
+        indices, renorm, report = local_of(input, layout.indices), None, None
     weight = parts.placed(weight, layout.table)
     if recorded:
         return LookupFunction.apply(weight, indices, lookup, renorm, report)

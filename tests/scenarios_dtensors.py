@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from worlds import Scenario, World, scenario
 
 import tembed
+from tembed import modes
 
 SCENARIOS: list[Scenario] = []
 R, ROWS, COLUMNS = Replicate(), Shard(0), Shard(1)
@@ -211,3 +212,34 @@ def kernels_look_up_in_rows_of_two_processes(world: World) -> None:
                 torch.optim.SGD(its.parameters(), 0.1).step()
                 its.zero_grad()
         torch.testing.assert_close(module.weight.full_tensor(), alone.weight.detach())
+
+
+@scenario(SCENARIOS, sizes=(2,), interpreted=True)
+def kernels_report_bad_indices_of_two_processes(world: World) -> None:
+    """As on accelerators: later, where they are in what the process looked up."""
+    mesh = init_device_mesh("cpu", (world.size,))
+    table, indices, _ = inputs(11, 6)
+    indices = indices[: world.size]
+    indices[-1, 2] = 11
+    whole, part = (
+        f"[1, 2] of an input of shape {[*indices.shape]}",
+        f"[0, 2] of an input of shape [1, {len(indices[0])}]",
+    )
+    modes.CPU_RAISES = False
+    try:
+        for its, where, max_norm, expected in (
+            (ROWS, R, None, whole),
+            (ROWS, R, 1.0, whole),
+            (COLUMNS, Shard(0), None, whole),
+            (R, Shard(0), 1.0, whole),
+            (R, Shard(0), None, part if world.rank == 1 else ""),
+        ):
+            message = ""
+            tembed.embedding(spread(indices, mesh, where), spread(table, mesh, its), max_norm=max_norm)
+            try:
+                tembed.check_indices()
+            except IndexError as error:
+                message = str(error)
+            assert (expected in message and message.count("index 11 at") == 1) if expected else not message, message
+    finally:
+        modes.CPU_RAISES = True

@@ -174,8 +174,11 @@ def test_operations_are_as_torch_asks(device: str) -> None:
     its = torch.ops.tembed
     for sparse in (False, True):
         if not sparse:  # opcheck compares strided gradients only
-            torch.library.opcheck(its.embedding.default, (weight, input, 3, True, sparse))
-        torch.library.opcheck(its.embedding.default, (weight.detach(), input, -1, False, sparse))
+            torch.library.opcheck(its.embedding.default, (weight, input, 3, True, sparse, False))
+            torch.library.opcheck(its.embedding.default, (weight, input - 1, 3, True, sparse, True))
+        torch.library.opcheck(its.embedding.default, (weight.detach(), input, -1, False, sparse, False))
+    torch.library.opcheck(its.embedding_indices.default, (input, V, weight))
+    torch.library.opcheck(its.embedding_indices.default, (input.int(), V, None))
     for gradient in (its.embedding_gradient, its.embedding_sparse_gradient):
         torch.library.opcheck(gradient.default, (grad_output, input, V, 3, True))
         torch.library.opcheck(gradient.default, (grad_output.bfloat16(), input.int(), V, -1, False))

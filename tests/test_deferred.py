@@ -58,6 +58,19 @@ def test_the_backward_raises_before_anything_is_accumulated(deferring: str) -> N
     assert module.weight.grad is None
 
 
+def test_a_backward_on_another_thread_raises_there(deferring: str) -> None:
+    module = tembed.Embedding(6, 3, device=deferring)
+    out = module(torch.tensor(BAD, device=deferring)).sum()
+    settle(deferring)
+    texts: list[str] = []
+    thread = threading.Thread(target=lambda: texts.append(told(out.backward)))
+    thread.start()
+    thread.join()
+    assert len(texts) == 1
+    assert module.weight.grad is None
+    tembed.check_indices()
+
+
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("scale", [False, True])
 def test_a_bad_index_has_no_part_in_gradients_and_counts(sparse: bool, scale: bool, deferring: str) -> None:
@@ -145,6 +158,49 @@ def test_off_raises_nothing_and_immediate_changes_nothing(deferring: str) -> Non
         tembed.embedding(torch.tensor([1, 7], device=deferring), weight, max_norm=1.0)
     assert "earlier" not in str(caught.value)
     assert (weight == 9).all()
+    tembed.check_indices()
+
+
+def test_off_raises_nothing_that_was_reported_before(deferring: str) -> None:
+    weight = torch.ones(6, 3, device=deferring, requires_grad=True)
+    out = tembed.embedding(torch.tensor(BAD, device=deferring), weight)
+    settle(deferring)
+    with tembed.index_checks("off"):
+        lookup(deferring, [0])
+        out.sum().backward()
+    assert "index 9" in told()
+
+
+def test_an_interrupt_while_waiting_loses_nothing(deferring: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lookup(deferring)
+    settle(deferring)
+
+    def interrupted(self: reports.Memory, slot: int) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reports.Memory, "_told", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tembed.check_indices()
+    assert told(lambda: lookup(deferring)).count("index 9") == 1
+
+
+def test_reports_are_asked_for_under_any_mode_of_torch(deferring: str) -> None:
+    lookup(deferring)
+    settle(deferring)
+    with torch._subclasses.FakeTensorMode(), torch.device("meta"):
+        assert "index 9" in told()
+    with torch.inference_mode():
+        lookup(deferring)
+        assert "index 9" in told()
+
+
+def test_what_nobody_asked_about_is_printed_at_exit(deferring: str, capfd: pytest.CaptureFixture[str]) -> None:
+    lookup(deferring)
+    settle(deferring)
+    reports._tell_at_exit()
+    reports._tell_at_exit()
+    assert capfd.readouterr().err.count("index 9 at position [1, 0]") == 1
     tembed.check_indices()
 
 
