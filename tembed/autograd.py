@@ -147,4 +147,6 @@ def _keep_coalesced(leaf: "weakref.ref[Tensor]", grad: Tensor) -> None:
             if (found._indices().untyped_storage().data_ptr() == indices.data_ptr()) is same:
                 found._coalesced_(same)
 
-    Variable._execution_engine.queue_callback(restore)
+    engine = Variable._execution_engine
+    # the last of callbacks: DDP's, queued during this backward, waits for threads that sum the gradient
+    engine.queue_callback(lambda: engine.queue_callback(restore))

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 import tembed
-from tembed.parity import bad_inputs_table, cli, peers
+from tembed.parity import bad_inputs, bad_inputs_table, cli, peers
 from tembed.parity.bad_inputs import TABLES, examine
 from tembed.parity.rows import Row
 from tembed.parity.scene import Act, Scene
@@ -99,7 +99,9 @@ def test_rows_find_what_is_wrong(planted: Callable[..., Any], device: str) -> No
             examine(TABLES[kind].rows[row], subject(planted, device))
 
 
-def test_a_row_that_says_something_else_of_stock_does_not_hold(device: str) -> None:
+def test_a_row_that_says_something_else_of_stock_does_not_hold(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bad_inputs, "SAID_BY", torch.__version__)
+
     def prepare(s: Scene) -> Act:
         return s.call(s.indices(), s.table())
 
@@ -144,6 +146,7 @@ def test_the_command_does_the_rows(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad_inputs_table.names()
+    monkeypatch.setattr(bad_inputs, "SAID_BY", torch.__version__)
     monkeypatch.setattr(bad_inputs_table, "TABLES", {"weight-type": TABLES["weight-type"]})
     assert cli.main(["bad-inputs", "--json", str(tmp_path / "rows.json")]) == 0
     assert capfd.readouterr().out == "11 of 11 rows held\n"
