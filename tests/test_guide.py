@@ -33,4 +33,4 @@ def test_the_guide_says_what_was_tried() -> None:
     pairs = {(row["torch"].split("+")[0], row["triton"]) for row in compatibility.rows() if row["lanes"]}
     assert len(pairs) >= 2
     assert not any(its["failed"] for row in compatibility.rows() for its in row["lanes"].values())
-    assert all(its["passed"] > 1000 for row in compatibility.rows() for its in row["lanes"].values())
+    assert all(its["passed"] > 500 for row in compatibility.rows() for its in row["lanes"].values())
