@@ -4,12 +4,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from deferred import BAD, TOLD
 
 import tembed
 
 BACKENDS = ["eager", "aot_eager", "inductor"]
-BAD = [[0, 5], [9, -1]]
-TOLD = r"index 9 at position \[1, 0\] of an input of shape \[2, 2\], in a table of 6 rows"
 
 
 @pytest.fixture(params=BACKENDS)

@@ -15,7 +15,9 @@ if not (torch.distributed.is_available() and torch.distributed.is_gloo_available
 
 from worlds import SIZES, chosen, outcomes
 
-MODULES = ("scenarios_placements", "scenarios_dtensors", "scenarios_data_parallel", "scenarios_tensor_parallel")
+MODULES = tuple(
+    f"scenarios_{name}" for name in ("placements", "dtensors", "errors", "data_parallel", "tensor_parallel")
+)
 NAMES = [(size, name) for size in SIZES for name in chosen(MODULES, size, kernels.interpreted())]
 
 

@@ -9,7 +9,7 @@ import torch
 
 import tembed
 from tembed import kernels, ops
-from tembed.kernels import tiles
+from tembed.kernels import WORDS, tiles
 
 ROOT = Path(__file__).resolve().parents[1]
 # Functions that keep what they returned, and why that ends.
@@ -110,11 +110,13 @@ def test_launchers_keep_no_kernel_when_kernels_are_interpreted(device: str) -> N
     if not kernels.interpreted():
         pytest.skip("compiled ones are kept, Launch.MOST at most")
     from tembed.kernels import gather, renorm
+    from tembed.kernels.launch import Launch
 
-    ops.renorm_lookup(torch.ones(3, 4), torch.arange(3), 1.0, 2.0)
-    ops.lookup(torch.ones(3, 4), torch.arange(3))
-    for launch in (gather.launch_gather_rows, renorm.launch_renorm_rows, renorm.launch_write_back_rows):
-        assert launch._kept == {}
+    for report in (None, (torch.zeros(1 + WORDS, dtype=torch.int64), 0, 3)):
+        ops.renorm_lookup(torch.ones(3, 4), torch.arange(3), 1.0, 2.0, report=report)
+        ops.lookup(torch.ones(3, 4), torch.arange(3), report=report)
+    launches = [value for module in (gather, renorm) for value in vars(module).values() if isinstance(value, Launch)]
+    assert [launch._kept for launch in launches] == [{}] * 4
 
 
 def test_placements_are_kept_up_to_a_number() -> None:

@@ -16,14 +16,29 @@ from torch import Tensor
 
 from tembed import kernels, ops
 from tembed.bench.stubbed import stubbed_launches
+from tembed.kernels import WORDS, Report
 
 pytestmark = pytest.mark.skipif(
     kernels.interpreted() or not kernels.installed(), reason="needs Triton, which is not to interpret"
 )
 Call = Callable[[Tensor, Tensor, Tensor], Any]
+SLOTS = 65
+
+
+def report(weight: Tensor, indices: Tensor) -> Report:
+    """In another slot for another size, 0, 1 and multiples of 16 among them."""
+    words = torch.zeros(1 + SLOTS * WORDS, dtype=torch.int64, device=weight.device)
+    return words, len(indices) % SLOTS, len(weight)
+
+
 CALLS: dict[str, Call] = {
-    "lookup": lambda weight, indices, grad: ops.lookup(weight, indices),
-    "max_norm": lambda weight, indices, grad: ops.renorm_lookup(weight, indices, 1.0, 2.0),
+    "lookup": lambda weight, indices, grad: ops.lookup(weight, indices, report=report(weight, indices)),
+    "unreported lookup": lambda weight, indices, grad: ops.lookup(weight, indices),
+    "max_norm": lambda weight, indices, grad: ops.renorm_lookup(
+        weight, indices, 1.0, 2.0, report=report(weight, indices)
+    ),
+    "unreported max_norm": lambda weight, indices, grad: ops.renorm_lookup(weight, indices, 1.0, 2.0),
+    "marked": lambda weight, indices, grad: ops.mark_bad(indices, len(weight), report(weight, indices)),
     "dense": lambda weight, indices, grad: ops.gradient(grad, indices, len(weight), -1, True, False),
     "sparse": lambda weight, indices, grad: ops.gradient(grad, indices, len(weight), -1, True, True),
 }
@@ -32,6 +47,7 @@ CALLS: dict[str, Call] = {
 LIMITS = {
     "gather_rows_kernel": 1,
     "renorm_rows_kernel": 1,
+    "mark_bad_indices_kernel": 1,
     "write_back_rows_kernel": 1,
     "encode_keys_kernel": 3,
     "rank_lookups_kernel": 12,
@@ -79,15 +95,18 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, set[str]]]:
         if not native:
             stack.enter_context(stubbed_launches())
         stack.enter_context(patch.object(jit.JITFunction, "_do_compile", compile))
-        from tembed.kernels import chunks, gather, launchers, merge, rank, renorm, runs
+        from tembed.kernels import chunks, gather, launchers, merge, rank, renorm, reports, runs
+        from tembed.kernels.launch import Launch
 
         assert launchers
-        for module in (chunks, gather, merge, rank, renorm, runs):
+        for module in (chunks, gather, merge, rank, renorm, reports, runs):
             for value in vars(module).values():
                 if isinstance(value, jit.JITFunction) and value.__name__.endswith("_kernel"):
                     monkeypatch.setattr(value, "device_caches", defaultdict(value.create_binder))
-        for launch in (gather.launch_gather_rows, renorm.launch_renorm_rows, renorm.launch_write_back_rows):
-            monkeypatch.setattr(launch, "_kept", {})
+        for module in (gather, renorm):
+            for value in vars(module).values():
+                if isinstance(value, Launch):
+                    monkeypatch.setattr(value, "_kept", {})
         yield found
 
 
@@ -100,13 +119,13 @@ def count(compiled: dict[str, set[str]]) -> int:
     return sum(map(len, compiled.values()))
 
 
-@pytest.mark.parametrize("name", ["lookup", "max_norm"])
+@pytest.mark.parametrize("name", ["lookup", "unreported lookup", "max_norm", "unreported max_norm", "marked"])
 def test_a_lookup_compiles_once_whatever_N_and_V(name: str, compiled: dict[str, set[str]], device: str) -> None:
     called(CALLS[name], 50, 8, 6, device)
     before = count(compiled)
     assert before > 0
     for V in (1, 2, 7, 16, 127, 128, 4096, 40_000):
-        for N in (1, 2, 3, 15, 16, 17, 64, 1000, 100_000):
+        for N in (1, 2, 3, 15, 16, 17, 64, SLOTS, 1000, 100_000):
             called(CALLS[name], V, N, 6, device)
     assert count(compiled) == before
     assert all(len(compiled[kernel]) <= LIMITS[kernel] for kernel in compiled)

@@ -113,7 +113,7 @@ def test_rows_of_other_parts_are_not_reported(launch: Reporting, device: str) ->
         assert int(words[1]) == expected
 
 
-def test_padding_is_not_reported_and_a_bad_skipped_index_is(device: str) -> None:
+def test_a_good_index_that_is_skipped_is_not_reported(device: str) -> None:
     weight, indices = problem(9, {2: 7}, device)
     words = memory(device)
     gather_rows(weight, indices, weight.new_empty(9, 6), skip=7, report=(words, 0, V))
