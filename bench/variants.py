@@ -79,7 +79,7 @@ def variants(target: str, dtype: str, D: int) -> Iterator[tuple[str, Any, dict[s
     ranks = {"BLOCK_N": rank.BLOCK_N, "BLOCK_M": rank.BLOCK_M, "BLOCK": rank.BLOCK, "num_warps": 4}
     for mark in (False, True):
         yield f"rank{' and mark' if mark else ''}", rank.rank_lookups_kernel, {**ranks, "MARK": mark}
-    marked = {"BLOCK_N": reports.BLOCK, "num_warps": 4}
+    marked = {"BLOCK_N": reports.MARKED, "num_warps": 4}
     for report in (False, True):
         yield f"mark{' and report' if report else ''}", reports.mark_bad_indices_kernel, {**marked, "REPORT": report}
     for kernel in (runs.encode_keys_kernel, runs.mark_starts_kernel, runs.write_unique_kernel):

@@ -91,7 +91,7 @@ class Launch:
     def __call__(self, key: tuple[Any, ...] | None, grid: int, num_warps: int, *args: Any, **options: int) -> None:
         """Launches `grid` programs; args are all arguments of the kernel in their order, constants included.
 
-        The compiler's options go by what the key has.
+        options: the compiler's, which are equal for equal keys.
         """
         if key is None or self.kernel.pre_run_hooks:
             self.kernel[grid, 1, 1](*args, num_warps=num_warps, **options)

@@ -14,7 +14,7 @@ from . import Report
 from .launch import LANES, folded, on_device_of
 
 WORDS = tl.constexpr(PER_SLOT)
-BLOCK = 1024  # lookups of a program that marks bad ones
+MARKED = 1024  # lookups of a program that marks bad ones
 
 
 def looked_through(num_warps: int, lanes: int = LANES) -> int:
@@ -86,6 +86,6 @@ def mark_bad_indices(indices: torch.Tensor, out: torch.Tensor, rows: int, report
     indices, stride = folded(indices)
     words, slot, _ = report or (out, 0, 0)
     with on_device_of(out):
-        mark_bad_indices_kernel[(triton.cdiv(N, BLOCK),)](
-            indices, out, words, N, stride, rows, slot, REPORT=report is not None, BLOCK_N=BLOCK
+        mark_bad_indices_kernel[(triton.cdiv(N, MARKED),)](
+            indices, out, words, N, stride, rows, slot, REPORT=report is not None, BLOCK_N=MARKED
         )

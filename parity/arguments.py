@@ -32,8 +32,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--functional", default=None, metavar="SPEC", help="its function: package.module:function")
     several = commands.add_parser("compare", parents=[judged], help="puts several side by side", epilog=EPILOG)
     bad = commands.add_parser("bad-inputs", help="every bad input that has a row, for tembed")
-    bad.add_argument("--write", action="store_true", help="on the reference and the kernels, into parity/results")
-    bad.add_argument("--json", type=Path, metavar="FILE", help="writes what was found there")
+    where = bad.add_mutually_exclusive_group()
+    where.add_argument("--write", action="store_true", help="on the reference and the kernels, into parity/results")
+    where.add_argument("--json", type=Path, metavar="FILE", help="writes what was found there")
     several.add_argument("impls", nargs="+", metavar="SPEC", help="the implementations; or a --json file of earlier")
     return top
 

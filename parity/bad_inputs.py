@@ -35,9 +35,7 @@ class Table:
     name: str
     says: str
     rows: dict[str, Row]
-    deviation: int | None
     needs: str | None
-    cpu_only: bool
 
 
 TABLES: dict[str, Table] = {}
@@ -120,7 +118,7 @@ def declare(
         cpu_only: torch has other words on an accelerator, or other results.
     """
     assert all(row.better is None or deviation is not None for row in rows)
-    table = Table(name, says, {row.name: row for row in rows}, deviation, needs, cpu_only)
+    table = Table(name, says, {row.name: row for row in rows}, needs)
     assert len(table.rows) == len(rows), f"two rows of {name} have one name"
     TABLES[name] = table
 

@@ -32,7 +32,8 @@ HEAD = """\
 {count} things that a caller can get wrong, {held} of them done here: the message is tembed's own, stock's was raised in
 the same run, and the row holds only if it is what `parity/groups` says. *Unchanged*: every byte of every tensor, module
 and optimizer that the caller holds, with gradients, strides and version counters, was recorded before the call and
-compared after it. Where stock takes the input, results and all that the caller holds are equal to stock's.
+compared after it. Where stock takes the input, results and all that the caller holds are equal to stock's, numbers to
+four roundings.
 
 Done on: {paths}; where the words of the two differ, both stand. {skipped} rows need a GPU. torch {torch}; by
 `{command}`.
@@ -48,7 +49,7 @@ def names() -> list[str]:
 def done() -> list[Data]:
     """Every row in this process, on what the CPU runs here."""
     all_cases()
-    tembed, found = peers.find("tembed"), []
+    subject, found = peers.find("tembed"), []
     with setting(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for table in TABLES.values():
@@ -56,10 +57,10 @@ def done() -> list[Data]:
                 held, finding = True, Finding(GPU, GPU, GPU)
                 if table.needs != "cuda":
                     try:
-                        finding = examine(row, tembed)
+                        finding = examine(row, subject)
                     except Exception as error:
-                        text = str(error) if isinstance(error, Mismatch) else describe(error)
-                        held, finding = False, Finding("", f"FAILED: {text}", "")
+                        why = str(error) if isinstance(error, Mismatch) else describe(error)
+                        held, finding = False, Finding("", f"FAILED: {why}", "")
                 found.append({"row": f"{table.name}/{row.name}", "held": held, **vars(finding)})
     return found
 
@@ -109,20 +110,19 @@ def text(document: Data) -> str:
     for table in TABLES.values():
         lines += [
             f"\n## {table.name}\n\n{table.says}\n",
-            "| row | stock | tembed | unchanged |",
-            "| --- | --- | --- | --- |",
+            *COLUMNS,
         ]
         for row in rows:
             kind, _, name = row["row"].partition("/")
             if kind == table.name:
-                tembed = _cell(row["found"], row["stock"])
-                tembed += f"<br>kernels: {_cell(row['kernels'], row['stock'])}" if row["kernels"] else ""
-                lines.append(f"| {name} | {_cell(row['stock'])} | {tembed} | {row['unchanged']} |")
+                found = _cell(row["found"], row["stock"])
+                found += f"<br>kernels: {_cell(row['kernels'], row['stock'])}" if row["kernels"] else ""
+                lines.append(f"| {name} | {_cell(row['stock'])} | {found} | {row['unchanged']} |")
     return "\n".join(lines) + "\n"
 
 
 def _cell(message: str, stock: str = "") -> str:
-    """A message in one line, or that it is stock's; the end of it where it begins as stock's does."""
+    """A message in one line, or that it is stock's."""
     if message == stock != GPU:
         return "the same"
     line = " ".join(message.split())
@@ -142,6 +142,6 @@ def main(write: bool, file: Path | None) -> int:
         file.write_text(strict(plain(document), indent=1) + "\n")
     failed = [row for row in document["rows"] if not row["held"]]
     for row in failed:
-        print(f"{row['row']}: {row['found']}")
+        print(f"{row['row']}: {row['found']}", *filter(None, [row.get("kernels")]), sep="; kernels: ")
     print(f"{len(document['rows']) - len(failed)} of {len(document['rows'])} rows held")
     return int(bool(failed))

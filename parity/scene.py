@@ -33,11 +33,9 @@ class Scene:
             self.things[name if name not in self.things else f"{name} {len(self.things)}"] = thing
         return thing
 
-    def table(
-        self, rows: int = V, columns: int = D, dtype: str = "float32", grad: bool = False, **options: Any
-    ) -> Tensor:
+    def table(self, rows: int = V, columns: int = D, dtype: str = "float32", grad: bool = False) -> Tensor:
         """A table of 1, 2, 3, … in which every row's norm is over 1."""
-        numbers = torch.arange(1.0, rows * columns + 1, device=options.get("device", self.device))
+        numbers = torch.arange(1.0, rows * columns + 1, device=self.device)
         weight = numbers.reshape(rows, columns).to(dtype_of(dtype))
         return self.keep(weight.requires_grad_(grad), "weight")
 

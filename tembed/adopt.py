@@ -10,7 +10,7 @@ from torch.nn import Embedding as StockEmbedding  # kept here: a program may wel
 from torch.nn.utils.parametrize import is_parametrized
 
 from .module import Embedding
-from .names import forget, name_embeddings
+from .names import forget, name_nameless
 
 Found = list[tuple[str, "weakref.ref[nn.Module]"]]
 
@@ -54,8 +54,8 @@ class Replacement:
         if others:
             raise RuntimeError(f"no longer plain tembed.Embedding, undo first what changed them: {', '.join(others)}")
         _become(StockEmbedding, [module for _, module in modules])
-        for _, module in modules:
-            forget(module)
+        for name, module in modules:
+            forget(module, name)
         self._changed.clear()
 
     def __str__(self) -> str:
@@ -113,7 +113,7 @@ def replace_embeddings(model: nn.Module, *, dry_run: bool = False) -> Replacemen
     if dry_run:
         return Replacement(tuple(replaced), tuple(already), left, True)
     _become(Embedding, modules)
-    name_embeddings(model)
+    name_nameless(model)
     return Replacement(tuple(replaced), tuple(already), left, False, changed)
 
 

@@ -47,8 +47,8 @@ def embedding(
         IndexError: an index outside [0, V), with its value, position and V, before anything is changed. On an
             accelerator such a row is zeros and takes no part in gradients, and the error is raised by the next lookup
             or backward there, or by `tembed.check_indices()`; see `tembed.set_index_checks`. Under tracers, for
-            tensor subclasses other than DTensor, and for CPU tables under torch.compile, the lookup is torch's own,
-            and so is what a bad index does.
+            tensor subclasses other than DTensor, and under torch.compile for CPU tables, DTensors and 8-bit floats,
+            the lookup is torch's own, and so is what a bad index does.
         AssertionError, RuntimeError, TypeError: as torch raises them.
 
     Determinism: gradients are bitwise equal from run to run. 16-bit ones are summed in float32, rounded once.

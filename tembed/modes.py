@@ -8,7 +8,8 @@ from contextvars import ContextVar
 from . import kernels
 
 MODES = ("deferred", "immediate", "off")
-# Whether a bad index on the CPU raises at the call in every mode: there is no device to wait for.
+# Whether a bad index on the CPU raises at the call in every mode: there is no device to wait for. False where the CPU,
+# its kernels interpreted, stands for a device.
 CPU_RAISES = True
 
 
@@ -48,6 +49,9 @@ def set_index_checks(mode: str) -> None:
 
     On the CPU a bad index always raises at the call. So it does for "deferred" on accelerators that the kernels do not
     run on, as nobody could report it later.
+
+    Raises:
+        ValueError: there is no such mode.
     """
     global _default
     _default = _mode(mode)
@@ -59,6 +63,9 @@ def index_checks(mode: str) -> Iterator[None]:
 
     Not in a backward on an accelerator, which torch runs on threads of its own, recomputed checkpoints included: there
     the process's mode holds. Not inside of code compiled with fullgraph=True; around it, yes.
+
+    Raises:
+        ValueError: there is no such mode.
     """
     token = _here.set(_mode(mode))
     try:

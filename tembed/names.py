@@ -1,5 +1,6 @@
 """Names of modules, for errors that tell of one of several tables."""
 
+import os
 import threading
 from weakref import WeakKeyDictionary
 
@@ -10,10 +11,20 @@ _names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 _lock = threading.RLock()
 
 
+def _after_fork() -> None:
+    """A child's own, for a thread that it does not have may hold its parent's."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def name_embeddings(model: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
     """Has errors about a bad index say which embedding of `model` it was given to.
 
-    `replace_embeddings` does that by itself; this is for models that were built of tembed.Embedding, and for names
+    `replace_embeddings` does that by itself, for those that have no name yet; this is for models that were built of tembed.Embedding, and for names
     other than those of `model.named_modules()`. Modules are held weakly, and not changed.
 
     Args:
@@ -28,21 +39,33 @@ def name_embeddings(model: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
-    found: dict[str, nn.Module] = {
-        ".".join(filter(None, (prefix, name))): module
-        for name, module in model.named_modules()
-        if isinstance(module, StockEmbedding)
-    }
+    found = _embeddings(model, prefix)
     with _lock:
         for name, module in found.items():
             _names[module] = name
     return found
 
 
-def forget(module: nn.Module) -> None:
-    """The module has no name any more."""
+def name_nameless(model: nn.Module) -> None:
+    """Gives the embeddings of a model that nobody has named the names that they have in it."""
     with _lock:
-        _names.pop(module, None)
+        for name, module in _embeddings(model).items():
+            _names.setdefault(module, name)
+
+
+def forget(module: nn.Module, name: str) -> None:
+    """The module has no name any more, if it was this one."""
+    with _lock:
+        if _names.get(module) == name:
+            del _names[module]
+
+
+def _embeddings(model: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
+    return {
+        ".".join(filter(None, (prefix, name))): module
+        for name, module in model.named_modules()
+        if isinstance(module, StockEmbedding)
+    }
 
 
 def address_of(weight: Tensor) -> int:

@@ -61,7 +61,7 @@ def lookup(
 
 
 def mark_bad(indices: Tensor, rows: int, report: Report | None) -> Tensor:
-    """A copy of indices, -1 where one is outside [0, rows)."""
+    """A copy of indices, -1 where one is outside [0, rows), which kernels report; the reference reports nothing."""
     if not on_kernels(indices):
         return indices.masked_fill(reference.outside(indices, rows), -1)
     out = torch.empty(indices.shape, dtype=indices.dtype, device=indices.device)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tembed
-from tembed import reports
+from tembed import reports, slots
 
 EARLIER = "found on {}.* by an earlier lookup, whose row was zeros"
 BAD = [[0, 5], [9, -1]]
@@ -23,6 +23,14 @@ def told(call: Callable[[], object] = tembed.check_indices) -> str:
     return str(caught.value)
 
 
+def forget_devices(monkeypatch: pytest.MonkeyPatch, **sizes: int) -> None:
+    """As if nothing had been looked up; with other sizes of what is kept for a device."""
+    for module in (slots, reports):
+        for name, value in {"memories": {}, **sizes}.items():
+            monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(reports, "memories", slots.memories)
+
+
 def settle(device: str) -> None:
     """The device has done what it was given."""
     if device != "cpu":
@@ -32,4 +40,4 @@ def settle(device: str) -> None:
 def nothing_arrived(tensor: torch.Tensor) -> None:
     """As if the host were ahead of the device."""
     settle(tensor.device.type)
-    reports._memories[tensor.get_device()].view[0] = 0
+    slots.memories[tensor.get_device()].view[0] = 0

@@ -100,8 +100,8 @@ MUTANTS = (
     Mutant("bad indices of a block not reported", "kernels/reports.py", "tl.min(tl.where(bad, n, tl.max(n, axis=0)), axis=0)", "begin", REPORTS),
     Mutant("rows of other parts taken for bad", "kernels/gather.py", "mask_n & is_bad(index, rows)", "mask_n & is_bad(index, V)", REPORTS),
     Mutant("bad indices above the table not reported by max_norm", "kernels/renorm.py", "bad = mask_n & is_bad(index, rows)", "bad = mask_n & (index < 0)", REPORTS),
-    Mutant("a report raised twice", "tembed/reports.py", "                    self.view[1 + slot * WORDS] = 0", "                    pass", ONCE),
-    Mutant("reports of slots that went round told first", "tembed/reports.py", "[*range(latest, SLOTS), *range(latest), ", "[*range(SLOTS), ", ONCE),
+    Mutant("a report raised twice", "tembed/slots.py", "                    self.view[1 + slot * WORDS] = 0", "                    pass", ONCE),
+    Mutant("reports of slots that went round told first", "tembed/slots.py", "[*range(latest, SLOTS), *range(latest), ", "[*range(SLOTS), ", ONCE),
     Mutant("a tangent reports once more", "tembed/transformable.py", "        if not call.reported:\n            batches", "        if True:\n            batches", "test_deferred_compiled.py"),
     Mutant("rows of bad indices not masked in compiled code", "tembed/compiled.py", ".masked_fill((indices < 0).unsqueeze(-1), 0)", "", "test_deferred_compiled.py"),
 )  # fmt: skip

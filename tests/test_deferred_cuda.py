@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import tembed
-from tembed import reports
+from tembed import slots
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 LATE = 200_000_000  # cycles that a device sleeps
@@ -26,7 +26,7 @@ def test_memory_is_pinned(deferring: str) -> None:
     table = tembed.Embedding(6, 3, device="cuda")
     table(bad())
     told()
-    assert reports._memories[0].words.is_pinned()
+    assert slots.memories[0].words.is_pinned()
 
 
 @pytest.mark.parametrize("mode", ["deferred", "immediate"])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from deferred import BAD, lookup, settle, told
+from deferred import BAD, forget_devices, lookup, settle, told
 
 import tembed
 from tembed import kernels, reports
@@ -30,9 +30,17 @@ def test_off_raises_nothing_that_was_reported_before(deferring: str) -> None:
     assert "index 9" in told()
 
 
+def test_immediate_raises_what_was_reported_before(deferring: str) -> None:
+    lookup(deferring)
+    settle(deferring)
+    with tembed.index_checks("immediate"):
+        assert "by an earlier lookup" in told(lambda: lookup(deferring, [0]))
+        lookup(deferring, [0])
+
+
 def test_where_no_kernel_runs_bad_indices_raise_at_the_call(deferring: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "drives", lambda device_type: False)
-    monkeypatch.setattr(reports, "_memories", {})
+    forget_devices(monkeypatch)
     assert "earlier" not in told(lambda: lookup(deferring))
     with tembed.index_checks("off"):
         assert reports.check(torch.tensor([9], device=deferring), 6) is None

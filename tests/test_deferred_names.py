@@ -18,12 +18,25 @@ def test_the_module_is_named_however_its_table_is_held(deferring: str) -> None:
         assert f"that of {name!r}" in told()
         with tembed.index_checks("immediate"):
             assert told(lambda name=name: model[name](indices)).endswith(f"that of {name!r}")  # type: ignore[misc]
-    assert set(tembed.name_embeddings(model, "model.embeddings")) == {"model.embeddings.wte", "model.embeddings.wpe"}
-    model["wpe"](indices)
-    assert "that of 'model.embeddings.wpe'" in told()
     change.revert()
     tembed.embedding(indices, model["wte"].weight)
     assert "that of" not in told()
+
+
+def test_a_name_that_was_given_is_kept(deferring: str) -> None:
+    model = torch.nn.ModuleDict({"wte": torch.nn.Embedding(6, 3), "wpe": tembed.Embedding(6, 3)}).to(deferring)
+    indices = torch.tensor(BAD, device=deferring)
+    assert set(tembed.name_embeddings(model, "model.embeddings")) == {"model.embeddings.wte", "model.embeddings.wpe"}
+    change = tembed.replace_embeddings(model)
+    for revert in (False, True):
+        if revert:
+            change.revert()
+        for name in ("wte", "wpe"):
+            tembed.embedding(indices, model[name].weight)
+            assert f"that of 'model.embeddings.{name}'" in told()
+    tembed.replace_embeddings(model["wte"])
+    model["wte"](indices)
+    assert "that of 'model.embeddings.wte'" in told()
 
 
 def test_names_need_a_module() -> None:

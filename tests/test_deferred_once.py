@@ -5,16 +5,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from deferred import BAD, lookup, nothing_arrived, settle, told
+from deferred import BAD, forget_devices, lookup, nothing_arrived, settle, told
 
 import tembed
-from tembed import reports
+from tembed import reports, slots
 
 
 @pytest.mark.parametrize("before", [0, 3], ids=["slots in order", "slots that go round"])
 def test_each_lookup_is_told_of_once_in_order(before: int, deferring: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "SLOTS", 5)
-    monkeypatch.setattr(reports, "_memories", {})
+    forget_devices(monkeypatch, SLOTS=5)
     for _ in range(before):
         lookup(deferring, [0])
     for V in (6, 5, 4):
@@ -71,15 +70,64 @@ def test_two_threads_are_told_of_all_that_they_did(deferring: str) -> None:
     tembed.check_indices()
 
 
+def test_an_interrupt_while_reports_are_cleared_loses_none(deferring: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        nothing_arrived(lookup(deferring))
+    (memory,) = slots.memories.values()
+
+    class View:
+        """Memory that is interrupted at the second report that is cleared."""
+
+        def __init__(self) -> None:
+            self.cleared, self.words = 0, memory.view
+
+        def __getitem__(self, at: slice) -> memoryview:
+            return self.words[at]
+
+        def __setitem__(self, at: int, value: int) -> None:
+            self.words[at] = value
+            if at > 0 and value == 0:
+                self.cleared += 1
+                if self.cleared == 2:
+                    raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(memory, "view", View())
+        with pytest.raises(KeyboardInterrupt):
+            tembed.check_indices()
+    assert told(lambda: lookup(deferring)).count("index 9") == 3
+
+
+def test_a_report_at_exit_waits_for_no_lock(deferring: str, capfd: pytest.CaptureFixture[str]) -> None:
+    lookup(deferring)
+    settle(deferring)
+    (memory,) = slots.memories.values()
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with memory.lock:
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    reports._tell_at_exit()
+    done.set()
+    thread.join()
+    assert capfd.readouterr().err == ""
+    assert "index 9" in told()
+
+
 def test_an_interrupt_while_waiting_loses_nothing(deferring: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lookup(deferring)
     settle(deferring)
 
-    def interrupted(self: reports.Memory, slot: int) -> str:
+    def interrupted(self: slots.Memory, slot: int) -> str:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(reports.Memory, "_told", interrupted)
+        patched.setattr(slots.Memory, "_told", interrupted)
         with pytest.raises(KeyboardInterrupt):
             tembed.check_indices()
     assert told(lambda: lookup(deferring)).count("index 9") == 1

@@ -28,9 +28,9 @@ KEPT = {
 COLLECTIONS = {
     "kernels/launch.py self._kept": "Launch.MOST",
     "tembed/names.py _names": "modules that are alive",
-    "tembed/reports.py _memories": "devices",
-    "tembed/reports.py _inherited": "devices of a parent, once a fork",
-    "tembed/reports.py self.kinds": "reports.KINDS",
+    "tembed/slots.py memories": "devices",
+    "tembed/slots.py _inherited": "devices of a parent, once a fork",
+    "tembed/slots.py self.kinds": "reports.KINDS",
 }
 TILES = (tiles.pick_tile, tiles.pick_row_tiles, tiles.pick_fill, tiles.pick_walk)
 

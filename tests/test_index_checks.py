@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from deferred import forget_devices
 
 import tembed
 from tembed import kernels, modes, reports
@@ -42,7 +43,7 @@ def _off(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(modes, "_default", "off")
     monkeypatch.setattr(modes, "CPU_RAISES", False)
     monkeypatch.setattr(kernels, "drives", lambda device_type: True)
-    monkeypatch.setattr(reports, "_memories", {})
+    forget_devices(monkeypatch)
     with tembed.index_checks("off"):
         modes._here.set(None)
         yield

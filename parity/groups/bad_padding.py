@@ -10,7 +10,7 @@ from ..rows import Row
 from ..scene import Act, Scene
 
 
-def padded(value: Any, rows: int = 4, *indices: int) -> Any:
+def padded(value: Any, rows: int = 4) -> Any:
     """A lookup with this padding_idx, of nothing in a table without rows."""
 
     def prepare(s: Scene) -> Act:
