@@ -65,7 +65,7 @@ def _block(call: Lookup | Off, calls: int, device: str) -> float:
         for _ in range(calls):
             call()
         if device != "cpu":
-            torch.accelerator.synchronize()
+            torch.get_device_module(device).synchronize()
         return (time.perf_counter() - start) / calls
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tembed.parity.compare import describe
 
+from .memory import REQUESTED
 from .timing import GB, MB, Prepared, Run, Timer, nothing
 
 WARM_UP = 3  # calls before a capture
@@ -105,13 +106,13 @@ class CudaTimer(Timer):
         return float(begin.elapsed_time(end)) * 1e-3
 
     def peak(self, run: Run) -> int | None:
-        """By torch's allocator."""
+        """As asked of torch's allocator."""
         self.cuda.synchronize()
         self.cuda.reset_peak_memory_stats()
-        before = int(self.cuda.memory_allocated())
+        before = int(self.cuda.memory_stats()[REQUESTED.format("current")])
         run()
         self.cuda.synchronize()
-        return int(self.cuda.max_memory_allocated()) - before
+        return int(self.cuda.memory_stats()[REQUESTED.format("peak")]) - before
 
     def free(self) -> int:
         """What the device has left, with a tenth spared."""

@@ -1,5 +1,6 @@
 """What a result file says of where it was made."""
 
+import os
 import platform
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ import torch
 import tembed
 from tembed import kernels
 
+COMMIT = "TEMBED_COMMIT"  # says what runs where there is no repository
 RESULTS = (":(top,exclude)bench/results", ":(top,exclude)parity/results")
 
 
@@ -39,7 +41,7 @@ def environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
-        "commit": commit(),
+        "commit": commit() or os.environ.get(COMMIT),
         "command": shlex.join(["python", "-m", *_module(), *sys.argv[1:]]),
     }
 

@@ -15,7 +15,8 @@ from tembed.bench.torch_moved import interpreting, tensors_in
 from tembed.kernels import tiles
 
 LOOKUP_BYTES = 64  # for each lookup: keys, orders and numbers of runs, before, during and after a sort
-CUDA_ROUNDING = 8192  # torch's allocator rounds each of a dozen tensors up to 512 bytes
+# Of torch's allocator on CUDA, bytes that were asked for: what it gives are blocks, which may be larger.
+REQUESTED = "requested_bytes.all.{}"
 
 
 class Allocations(TorchDispatchMode):
@@ -104,7 +105,7 @@ def taken_by(make: Callable[[Tensor], Tensor], grad_output: Tensor) -> tuple[Ten
     own = {StorageWeakRef(part.untyped_storage()).cdata for part in parts}
     others = (piece.bytes for key, piece in pieces.items() if key not in own and piece.floating)
     largest = None if on_cuda else max(others, default=0)
-    limit = allowed(N, D, grad_output.element_size()) + on_cuda * CUDA_ROUNDING
+    limit = allowed(N, D, grad_output.element_size())
     return found, Taken(peak - sum(part.nbytes for part in parts), limit, largest, N * D * 4)
 
 
@@ -112,10 +113,10 @@ def _on_cuda(run: Callable[[], Tensor]) -> tuple[Tensor, int, dict[int, Piece]]:
     run()  # what is allocated by a first call only is none of it
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
+    before = torch.cuda.memory_stats()[REQUESTED.format("current")]
     found = run()
     torch.cuda.synchronize()
-    return found, torch.cuda.max_memory_allocated() - before, {}
+    return found, torch.cuda.memory_stats()[REQUESTED.format("peak")] - before, {}
 
 
 def _watched(run: Callable[[], Tensor]) -> tuple[Tensor, int, dict[int, Piece]]:

@@ -19,7 +19,7 @@ OLDEST_CUDA = (8, 0)  # compute capability, of the oldest chips that Triton comp
 # becomes 1, then slots; which slot is the launch's; the rows of the table, of all of it when the launch is for a part.
 # A plain tuple, for one is made for every launch.
 Report = tuple[torch.Tensor, int, int]
-# Of a slot: the position of the bad lookup plus 1, its index, the rows of the table. All are 0 until there is something.
+# Of a slot: the position of the bad lookup plus 1, its index, the table's rows. All are 0 until there is something.
 WORDS = 3
 
 

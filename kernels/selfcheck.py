@@ -41,7 +41,7 @@ def _reports(device: str) -> bool:
     words = torch.zeros(1 + WORDS, dtype=torch.int64, pin_memory=device != "cpu")
     gather_rows(weight, indices, torch.empty(N, D, device=device), report=(words, 0, V))
     if device != "cpu":
-        torch.accelerator.synchronize()
+        torch.get_device_module(device).synchronize()
     return words.tolist() == [1, 51, V, V]
 
 

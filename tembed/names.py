@@ -24,8 +24,9 @@ if hasattr(os, "register_at_fork"):
 def name_embeddings(model: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
     """Has errors about a bad index say which embedding of `model` it was given to.
 
-    `replace_embeddings` does that by itself, for those that have no name yet; this is for models that were built of tembed.Embedding, and for names
-    other than those of `model.named_modules()`. Modules are held weakly, and not changed.
+    `replace_embeddings` does that by itself, for those that have no name yet; this is for models that were built of
+    tembed.Embedding, and for names other than those of `model.named_modules()`. Modules are held weakly, and not
+    changed.
 
     Args:
         model: any module; it may be an embedding itself.

@@ -1,8 +1,8 @@
 """Where kernels report bad indices: slots of pinned memory, and what the host remembers of the launch that has each.
 
 Slots go round: by the time that one is used again its launch has long ended, for a device queues fewer launches than
-there are slots. A launch that is captured in a CUDA graph has a slot among those of captured ones. One flag says whether
-any slot has something to report: it is all that a call looks at, and it waits for nothing.
+there are slots. A launch that is captured in a CUDA graph has a slot among those of captured ones. One flag says
+whether any slot has something to report: it is all that a call looks at, and it waits for nothing.
 """
 
 import ctypes

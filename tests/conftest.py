@@ -18,6 +18,9 @@ from tembed.parity.setting import hardware
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PATH = tembed.path(DEVICE)
+without_gpu = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="the fake device would take the GPU's place for the rest of the process"
+)
 
 # transformers asks for a published package of this name, and would find the folder where python -m pytest was started.
 sys.modules["kernels"] = None  # type: ignore[assignment]

@@ -34,7 +34,7 @@ def forget_devices(monkeypatch: pytest.MonkeyPatch, **sizes: int) -> None:
 def settle(device: str) -> None:
     """The device has done what it was given."""
     if device != "cpu":
-        torch.accelerator.synchronize()
+        torch.get_device_module(device).synchronize()
 
 
 def nothing_arrived(tensor: torch.Tensor) -> None:

@@ -45,7 +45,7 @@ def same(a: Tensor | None, b: Tensor | None) -> bool:
     """Whether both are None, or have the same bits."""
     if a is None or b is None:
         return a is b
-    return a.dtype == b.dtype and torch.equal(a, b)
+    return a.dtype == b.dtype and torch.equal(a.cpu(), b.cpu())
 
 
 def equal(a: dict[str, Tensor | None], b: dict[str, Tensor | None]) -> bool:
@@ -89,16 +89,16 @@ class Case:
         grad.backward(torch.arange(V * D, device=grad.device).view(V, D).to(grad.dtype))
 
     def next_step(self, state: State) -> None:
-        """Asserts that a smaller step from here gives what stock's gives."""
+        """Asserts that a smaller step from here gives what stock's gives on a CPU, whose max_norm is to the last bit."""
         smaller = self.state(state.weight.device.type, 2)
         for tensor, name in ((state.weight, "weight"), (state.grad_output, "grad_output")):
             tensor.grad = None
             setattr(smaller, name, getattr(smaller, name).detach().requires_grad_(tensor.requires_grad))
         smaller.weight = state.weight
         theirs = State(
-            state.weight.detach().clone().requires_grad_(),
-            smaller.grad_output.detach().clone().requires_grad_(self.twice),
-            smaller.indices,
+            state.weight.detach().cpu().clone().requires_grad_(),
+            smaller.grad_output.detach().cpu().clone().requires_grad_(self.twice),
+            smaller.indices.cpu(),
         )
         self.run(smaller)
         self.run(theirs, torch.nn.functional.embedding)

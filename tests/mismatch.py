@@ -42,7 +42,9 @@ def main(bad_step: int | None, device: str) -> dict[str, object]:
     errors: list[str] = []
 
     def step(tokens: torch.Tensor) -> None:
-        loss = nn.functional.cross_entropy(model(tokens[:, :-1]).transpose(1, 2), tokens[:, 1:] % VOCABULARY)
+        # of two dimensions: of more torch adds up by atomics on CUDA
+        logits, targets = model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten() % VOCABULARY
+        loss = nn.functional.cross_entropy(logits, targets)
         optimizer.zero_grad()
         loss.backward()
         tembed.check_indices()  # before anything is changed

@@ -44,6 +44,13 @@ def test_environment_names_the_commit_and_whether_more_than_results_changed(
     assert bench_environment.commit() == f"{head}-dirty"
 
 
+def test_environment_takes_a_commit_that_is_given_where_there_is_no_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMBED_COMMIT", "given")
+    for found, told in (("found", "found"), (None, "given")):
+        monkeypatch.setattr(bench_environment, "commit", lambda found=found: found)
+        assert environment("cpu")["commit"] == told
+
+
 def test_environment_names_the_gpu_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"multi_processor_count": 132, "total_memory": 80, "L2_cache_size": 50}
     about = SimpleNamespace(major=9, minor=0, uuid="12-ab", **sizes)

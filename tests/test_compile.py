@@ -9,7 +9,7 @@ from torch._inductor.utils import run_and_get_code
 from torch.nn import functional as F
 
 import tembed
-from tembed import kernels
+from tembed import kernels, modes
 
 pytestmark = pytest.mark.skipif(kernels.interpreted(), reason="compiled code does not depend on the interpreter")
 
@@ -41,8 +41,9 @@ def body(code: str) -> str:
 def test_a_compiled_forward_is_one_kernel_with_its_neighbours_and_stocks_very_code(device: str) -> None:
     stock, ours = (compiled(lookup, device) for lookup in (F.embedding, tembed.embedding))
     assert torch.equal(ours[0], stock[0])
-    assert len(KERNEL.findall(stock[1])) == 1, stock[1]
-    assert body(ours[1]) == body(stock[1])
+    assert len(KERNEL.findall(stock[1])) == len(KERNEL.findall(ours[1])) == 1, ours[1]
+    # where a launch before it looks for bad indices, rows of these become zeros
+    assert body(ours[1]) == body(stock[1]) or not modes.at_call(device)
 
 
 def test_a_module_that_is_compiled_is_one_kernel_with_its_neighbours(device: str) -> None:

@@ -13,7 +13,7 @@ from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
 import tembed
-from tembed import kernels
+from tembed import kernels, modes
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -111,7 +111,9 @@ def test_graphs_hold_stocks_lookup_and_our_gradient(device: str) -> None:
             [[str(node.target) for node in graph.graph.nodes if node.op == "call_function"] for graph in graphs]
             for graphs in (backend.fw_graphs, backend.bw_graphs)
         )
-        assert forward == ["aten.embedding.default"]
+        looking = [] if modes.at_call(device) else ["tembed.embedding_indices.default"]  # for bad indices
+        assert [name for name in forward if "embedding" in name] == [*looking, "aten.embedding.default"]
+        assert looking or len(forward) == 1
         assert f"tembed.{gradient}.default" in backward
         assert not any("embedding" in name for name in backward if gradient not in name)
 

@@ -34,7 +34,7 @@ def test_memory_is_pinned(deferring: str) -> None:
 def test_a_captured_lookup_reports_at_every_replay(max_norm: float | None, mode: str, deferring: str) -> None:
     table = tembed.Embedding(6, 3, device="cuda", max_norm=max_norm)
     indices = torch.zeros(2, 2, dtype=torch.int64, device="cuda")
-    out = table(indices)
+    table(indices)  # its output is not kept, or the gradient would be made on its stream instead of the captured one
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

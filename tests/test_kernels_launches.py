@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import without_gpu
 import triton
 import triton.language as tl
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -72,6 +73,7 @@ class Operations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@without_gpu
 @pytest.mark.parametrize("V", [6, 1_000_000])
 def test_a_dense_gradient_of_few_takes_three_launches_zeros_included(V: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "drives", lambda device_type: True)
@@ -152,12 +154,14 @@ PLANTED: dict[str, Callable[[torch.Tensor], object]] = {
 }
 
 
+@without_gpu
 @pytest.mark.parametrize("name", PLANTED)
 def test_on_fake_device_raises_where_the_host_waits(name: str) -> None:
     with pytest.raises(HostWaits):
         on_fake_device(PLANTED[name], torch.ones(3))
 
 
+@without_gpu
 def test_on_fake_device_runs_what_does_not_wait() -> None:
     def call(x: torch.Tensor) -> torch.Tensor:
         zero_kernel[(3,)](x, N=3)
@@ -168,6 +172,7 @@ def test_on_fake_device_runs_what_does_not_wait() -> None:
     assert found == [("zero_kernel", (3,))]
 
 
+@without_gpu
 @pytest.mark.parametrize("name", CALLS)
 def test_the_host_waits_only_to_size_a_sparse_gradient(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     launched, waited, call = CALLS[name]

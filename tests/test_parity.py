@@ -31,9 +31,9 @@ def test_tembed(case: Case, device: str) -> None:
 
 @elsewhere
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_stock(case: Case, device: str) -> None:
-    """A case that stock fails, otherwise than on purpose, is a wrong case."""
-    result = judge(case, peers.find("stock", device=device))
+def test_stock(case: Case) -> None:
+    """A case that stock fails on a CPU, otherwise than on purpose, is a wrong case. Of max_norm on CUDA it fails some."""
+    result = judge(case, peers.find("stock"))
     if result.outcome == "skip":
         pytest.skip(result.message)
     assert result.outcome in ("pass", "as stock"), result.message

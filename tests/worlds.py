@@ -78,8 +78,9 @@ def outcomes(modules: tuple[str, ...], directory: Path) -> dict[str, str]:
 
 def _run(modules: tuple[str, ...], directory: Path) -> dict[str, str]:
     command = [sys.executable, __file__, str(directory), *modules]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # ranks are forked, and are on the CPU
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=environment
     )
     try:
         printed, _ = process.communicate(timeout=SECONDS)

@@ -100,7 +100,12 @@ class _Copies(TorchDispatchMode):
 
 @cache
 def _register_fake_device() -> None:
-    """A device that torch accepts and no machine has; a process can have one, and keeps it."""
+    """A device that torch accepts and no machine has; a process can have one, and keeps it.
+
+    It is what torch.accelerator speaks of from then on: where there is a GPU, its streams and pinned memory were lost.
+    """
+    if torch.cuda.is_available():
+        raise RuntimeError("a process that has a GPU cannot have a fake device")
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
     _setup_privateuseone_for_python_backend(FAKE_DEVICE)
