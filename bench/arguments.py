@@ -31,6 +31,9 @@ OTHERS = {
     "call": ("call_time", "wall clock of a call for 8 indices, against stock"),
     "traffic": ("traffic", "bytes that the kernels load and store, against the least that could be"),
     "sort": ("sort_time", "what sorting lookups takes, way by way"),
+    "targets": ("targets", "what files of runs and calls say of each target: met, missed, not measured"),
+    "tune": ("tune", "what times become of it if one constant of the table of tiles changes"),
+    "once": ("once", "each call once, in a range of its name, for a profiler"),
     "static": ("static", "what the compiler makes of the kernels, without a GPU"),
 }
 
@@ -39,9 +42,14 @@ def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The arguments of all commands; of one of OTHERS in full only if it is the one that is asked for."""
     top = argparse.ArgumentParser(prog="python -m tembed.bench", description=DESCRIPTION, epilog=EPILOG)
     commands = top.add_subparsers(dest="command", required=True)
-    listed = commands.add_parser("list", parents=[_chosen()], help="the workloads")
+    listed = commands.add_parser("list", help="the workloads")
+    add_workloads(listed)
     listed.add_argument("--json", action="store_true", help="prints them as JSON")
-    _run(commands.add_parser("run", parents=[_chosen()], help="times lookups", epilog=EPILOG))
+    timed = commands.add_parser("run", help="times lookups", epilog=EPILOG)
+    add_workloads(timed)
+    add_providers(timed, "all")
+    add_place(timed)
+    add_timing(timed, "workload and operation")
     compared = commands.add_parser("compare", help="puts the times of two runs side by side")
     compared.add_argument("a", type=Path, metavar="A.json")
     compared.add_argument("b", type=Path, metavar="B.json")
@@ -57,29 +65,38 @@ def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     return top
 
 
-def _chosen() -> argparse.ArgumentParser:
-    chosen = argparse.ArgumentParser(add_help=False)
-    says = f"only this suite; one of {', '.join(SUITES)}"
-    chosen.add_argument("--suite", metavar="NAME", action="append", default=[], help=says)
+def add_workloads(command: argparse.ArgumentParser, default: str = "") -> None:
+    """--suite, whose default is named, and --workload."""
+    also = f" ({default})" if default else ""
+    says = f"only this suite{also}; one of {', '.join(SUITES)}"
+    command.add_argument("--suite", metavar="NAME", action="append", default=[], help=says)
     says = "only workloads of this name; * and ? stand for others"
-    chosen.add_argument("--workload", metavar="NAME", action="append", default=[], help=says)
-    return chosen
+    command.add_argument("--workload", metavar="NAME", action="append", default=[], help=says)
 
 
-def _run(command: argparse.ArgumentParser) -> None:
-    says = f"only this one; one of {', '.join(PROVIDERS)}"
+def add_providers(command: argparse.ArgumentParser, default: str) -> None:
+    """--provider and --operation; the default is of the first, in words."""
+    says = f"only this one ({default}); one of {', '.join(PROVIDERS)}"
     command.add_argument("--provider", metavar="NAME", action="append", default=[], help=says)
-    says = f"what is timed ({NAMES[0]}); one of {', '.join(NAMES)}"
+    says = f"what is done ({NAMES[0]}); one of {', '.join(NAMES)}"
     command.add_argument("--operation", metavar="NAME", action="append", default=[], help=says)
+
+
+def add_place(command: argparse.ArgumentParser) -> None:
+    """--device and --scale."""
     default = "cuda" if torch.cuda.is_available() else "cpu"
     command.add_argument("--device", default=default, help=f"cuda, cuda:1, or cpu for a rehearsal ({default})")
-    command.add_argument("--json", type=Path, metavar="FILE", help="writes everything there, after every workload")
-    says = f"samples of each provider, at most ({ROUNDS})"
-    command.add_argument("--rounds", type=_least(int, 1), default=ROUNDS, metavar="N", help=says)
-    says = f"for all workloads; those left when it is spent are skipped ({SHARE:g} for each, and each operation)"
-    command.add_argument("--budget", type=_least(float, 0), metavar="SECONDS", help=says)
     says = "so many times fewer rows and lookups, for a rehearsal (1)"
     command.add_argument("--scale", type=_least(float, 1), default=1.0, metavar="FACTOR", help=says)
+
+
+def add_timing(command: argparse.ArgumentParser, each: str) -> None:
+    """--json, --rounds and --budget, of which each of these has a share."""
+    command.add_argument("--json", type=Path, metavar="FILE", help="writes everything there, after every workload")
+    says = f"samples of each, at most ({ROUNDS})"
+    command.add_argument("--rounds", type=_least(int, 1), default=ROUNDS, metavar="N", help=says)
+    says = f"for all; what is left when it is spent is skipped ({SHARE:g} for each {each})"
+    command.add_argument("--budget", type=_least(float, 0), metavar="SECONDS", help=says)
 
 
 def _least(kind: type, least: int) -> Callable[[str], Any]:

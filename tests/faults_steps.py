@@ -89,7 +89,7 @@ class Case:
         grad.backward(torch.arange(V * D, device=grad.device).view(V, D).to(grad.dtype))
 
     def next_step(self, state: State) -> None:
-        """Asserts that a smaller step from here gives what stock's gives on a CPU, whose max_norm is to the last bit."""
+        """Asserts that a smaller step from here gives what stock's gives on a CPU, where max_norm is exact."""
         smaller = self.state(state.weight.device.type, 2)
         for tensor, name in ((state.weight, "weight"), (state.grad_output, "grad_output")):
             tensor.grad = None

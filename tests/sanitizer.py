@@ -1,7 +1,7 @@
 """The kernels under NVIDIA's compute-sanitizer: `python sanitizer.py FOLDER`, where its logs go.
 
-Each tool watches a tour of all kernels, on a GPU. What it reports of one of ours, or of no kernel by name, is a failure;
-what it reports of others', of torch's sort say, is counted and told.
+Each tool watches a tour of all kernels, on a GPU. What it reports of one of ours, or of no kernel by name, is a
+failure; what it reports of others', of torch's sort say, is counted and told.
 """
 
 import os

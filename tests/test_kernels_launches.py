@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import without_gpu
 import triton
 import triton.language as tl
+from conftest import without_gpu
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tembed import kernels, ops

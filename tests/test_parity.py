@@ -32,7 +32,7 @@ def test_tembed(case: Case, device: str) -> None:
 @elsewhere
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_stock(case: Case) -> None:
-    """A case that stock fails on a CPU, otherwise than on purpose, is a wrong case. Of max_norm on CUDA it fails some."""
+    """A case that stock fails on a CPU, otherwise than on purpose, is a wrong case. On CUDA it fails some."""
     result = judge(case, peers.find("stock"))
     if result.outcome == "skip":
         pytest.skip(result.message)
