@@ -86,68 +86,114 @@ format: $(READY)
 	$(RUN) -m ruff check --fix .
 
 # Steps of `make gpu`, each of which can be made alone: gpu-install first, and RESULTS=dir. What a step prints and finds is
-# in RESULTS; one that fails is named in RESULTS/failed, and make gpu runs the others all the same.
+# in RESULTS; one that fails is named in RESULTS/failed, and make gpu runs the others all the same. LIMIT=seconds ends
+# each command after so long, with what it has found by then. COMMIT says what is measured where there is no repository.
 # Kernels compile once for each shape of problem: pytest-xdist, where it is installed, spreads that over the cores.
-GPU_STEPS := gpu-selfcheck gpu-parity gpu-bench gpu-device gpu-fuzz gpu-tests gpu-demo gpu-sanitizer
-.PHONY: gpu-install $(GPU_STEPS)
-PARITY = $(GPU_PYTHON) -m tembed.parity
-# Without a GPU, a rehearsal.
-DEVICE = $(shell $(GPU_PYTHON) -c 'import torch; print("cuda" if torch.cuda.is_available() else "cpu")')
+GPU_STEPS := gpu-install gpu-selfcheck gpu-parity gpu-device gpu-transcript gpu-bench gpu-call gpu-targets gpu-tests \
+  gpu-fuzz gpu-demo gpu-sanitizer gpu-suites gpu-tune gpu-counters
+.PHONY: $(GPU_STEPS)
+gpu%: export TEMBED_COMMIT ?= $(COMMIT)
+JOBS ?= 10
+LIMIT ?=
+PARITY = $(KERNELS) $(call limited,TERM) $(GPU_PYTHON) -m tembed.parity
+TIMES = $(call limited,TERM) $(GPU_PYTHON) -m tembed.bench
+# Without a GPU, a rehearsal: in the interpreter, but for what has to do with time.
+KERNELS = $(if $(filter cpu,$(DEVICE)),TRITON_INTERPRET=1)
+DEVICE = $(eval DEVICE := $(shell $(GPU_PYTHON) -c 'import torch; print("cuda" if torch.cuda.is_available() else "cpu")'))$(DEVICE)
 BENCH ?= --suite quick
 SMALL = $(if $(filter cpu,$(DEVICE)),--scale 4096 --budget 60)
-WORKERS = $(shell $(GPU_PYTHON) -c 'import xdist; print("-n", 8)' 2>/dev/null)
+WORKERS = $(shell $(GPU_PYTHON) -c 'import xdist; print("-n", $(JOBS))' 2>/dev/null)
 LIGER = $(shell $(GPU_PYTHON) -c 'import liger_kernel; print("liger")' 2>/dev/null)
 gpu%: SHELL := bash
 gpu%: .SHELLFLAGS := -o pipefail -c
+limited = $(if $(LIMIT),timeout --foreground --signal=$(1) --kill-after=30 $(LIMIT))
 # the step's name, and its command
 step = @mkdir -p $(RESULTS); { $(2); } 2>&1 | tee $(RESULTS)/$(1).txt || { echo $(1) >> $(RESULTS)/failed; false; }
+on_gpu = $(if $(filter cuda,$(DEVICE)),$(1),echo 'needs a GPU')
 
-gpu: gpu-install
+gpu:
 	@rm -f $(RESULTS)/failed
 	-@$(MAKE) --no-print-directory --keep-going $(GPU_STEPS)
 	@! test -s $(RESULTS)/failed || { echo 'failed:'; cat $(RESULTS)/failed; exit 1; }
 
 gpu-install:
-	$(GPU_PYTHON) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(call step,install,$(GPU_PYTHON) -m pip install --quiet --no-deps --no-build-isolation --editable .)
 
 gpu-selfcheck:
-	$(call step,selfcheck,$(GPU_PYTHON) -m tembed)
+	$(call step,selfcheck,$(KERNELS) $(GPU_PYTHON) -m tembed)
 
 # The peers fail, and that is what is to be seen; tembed's failures are the first step's.
+CASES = --device $(DEVICE) --jobs $(JOBS) --without device --fuzz 0
 gpu-parity:
-	-$(call step,parity_tembed,$(PARITY) run --impl tembed --device $(DEVICE) --jobs 8 --without device \
-	  --json $(RESULTS)/parity_tembed.json)
-	$(call step,parity,$(PARITY) compare stock $(RESULTS)/parity_tembed.json $(LIGER) index_add --device $(DEVICE) \
-	  --jobs 8 --without device --json $(RESULTS)/parity.json --report $(RESULTS)/parity.html || [ $$? = 1 ])
+	-$(call step,parity_tembed,$(PARITY) run --impl tembed $(CASES) --json $(RESULTS)/parity_tembed.json)
+	$(call step,parity,$(PARITY) compare stock $(RESULTS)/parity_tembed.json $(LIGER) index_add $(CASES) --json $(RESULTS)/parity.json --report $(RESULTS)/parity.html || [ $$? = 1 ])
 
-# Of suite quick the forward takes at most five minutes; the backwards and steps of training have as many together.
-BACKWARDS ?= --operation backward --operation forward+backward --operation 'sparse backward' --operation step --budget 300
-gpu-bench:
-	-$(call step,bench,$(GPU_PYTHON) -m tembed.bench run $(BENCH) $(SMALL) --device $(DEVICE) --json $(RESULTS)/bench.json)
-	-$(call step,bench_backward,$(GPU_PYTHON) -m tembed.bench run $(BENCH) $(BACKWARDS) $(SMALL) --device $(DEVICE) \
-	  --json $(RESULTS)/bench_backward.json)
-	-$(call step,plot,$(GPU_PYTHON) -m tembed.bench plot $(RESULTS)/bench*.json --out $(RESULTS))
-	-$(call step,sort_time,$(GPU_PYTHON) -m tembed.bench sort --device $(DEVICE) --json $(RESULTS)/sort_time.json)
-	$(call step,call_time,$(GPU_PYTHON) -m tembed.bench call --device $(DEVICE) --json $(RESULTS)/call_time.json)
-
+# Beyond 2^31 elements, a thousand repetitions, streams, graphs: what takes the whole device.
 gpu-device:
-	$(call step,parity_device,[ $(DEVICE) = cpu ] || $(PARITY) run --impl tembed --device $(DEVICE) --jobs 1 \
-	  --group device --json $(RESULTS)/parity_device.json)
+	$(call step,parity_device,$(call on_gpu,$(PARITY) run --impl tembed --device $(DEVICE) --jobs 1 --group device \
+	  --json $(RESULTS)/parity_device.json))
+
+# A batch of another vocabulary in the midst of training: an IndexError, and on it goes to the same losses.
+gpu-transcript:
+	$(call step,transcript,$(KERNELS) $(call limited,INT) $(GPU_PYTHON) tests/mismatch.py && \
+	  $(KERNELS) $(call limited,INT) $(GPU_PYTHON) tests/mismatch.py 5)
+
+# Of suite quick the forward takes at most five minutes, and so do the backwards, and so do steps of training; compiled
+# providers have no part in these, whose gradients are sparse.
+BACKWARDS ?= --operation backward --operation forward+backward --operation 'sparse backward' --budget 300
+STEPS ?= --operation step --budget 300 --provider stock --provider 'stock deterministic' --provider tembed
+gpu-bench:
+	-$(call step,bench,$(TIMES) run $(BENCH) $(SMALL) --device $(DEVICE) --json $(RESULTS)/bench.json)
+	-$(call step,bench_backward,$(TIMES) run $(BENCH) $(BACKWARDS) $(SMALL) --device $(DEVICE) \
+	  --json $(RESULTS)/bench_backward.json)
+	-$(call step,bench_steps,$(TIMES) run $(BENCH) $(STEPS) $(SMALL) --device $(DEVICE) \
+	  --json $(RESULTS)/bench_steps.json)
+	$(call step,plot,$(TIMES) plot $(RESULTS)/bench*.json --out $(RESULTS))
+
+gpu-call:
+	-$(call step,sort_time,$(TIMES) sort --device $(DEVICE) --json $(RESULTS)/sort_time.json)
+	$(call step,call_time,$(TIMES) call --device $(DEVICE) --json $(RESULTS)/call_time.json)
+
+gpu-targets:
+	$(call step,targets,$(TIMES) targets $(RESULTS)/bench*.json $(RESULTS)/call_time.json --markdown $(RESULTS)/targets.md)
+
+# Cases of parity have been judged by then.
+gpu-tests: export TORCHINDUCTOR_COMPILE_THREADS = 1
+gpu-tests:
+	$(call step,tests,$(KERNELS) $(call limited,INT) $(GPU_PYTHON) -m pytest -rs $(WORKERS) --ignore tests/test_parity.py \
+	  --junitxml=$(RESULTS)/tests.xml)
 
 gpu-fuzz:
-	$(call step,fuzz,$(PARITY) run --impl tembed --device $(DEVICE) --jobs 8 --group fuzz --fuzz $(FUZZ) \
+	$(call step,fuzz,$(PARITY) run --impl tembed --device $(DEVICE) --jobs $(JOBS) --group fuzz --fuzz $(FUZZ) \
 	  --json $(RESULTS)/fuzz.json)
 
-gpu-tests:
-	$(call step,tests,$(GPU_PYTHON) -m pytest -rs $(WORKERS) --junitxml=$(RESULTS)/tests.xml)
-
 gpu-demo:
-	$(call step,demo,$(GPU_PYTHON) -m tembed.bench.demo --picture $(RESULTS)/demo.png)
+	$(call step,demo,$(call limited,INT) $(GPU_PYTHON) -m tembed.bench.demo --picture $(RESULTS)/demo.png)
 
-SANITIZE = PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --target-processes all --error-exitcode 9
 gpu-sanitizer:
-	$(call step,sanitizer,[ $(DEVICE) = cpu ] || for tool in memcheck racecheck initcheck; do echo "== $$tool"; \
-	  $(SANITIZE) --tool $$tool $(PARITY) run --impl tembed --device cuda --jobs 1 --case '*/values/*' || exit 1; done)
+	$(call step,sanitizer,$(KERNELS) $(call limited,INT) $(GPU_PYTHON) \
+	  $(if $(filter cpu,$(DEVICE)),tests/tour.py,tests/sanitizer.py $(RESULTS)))
+
+# Every workload that there is; without what torch compiles, which takes it seconds for each.
+gpu-suites:
+	$(call step,suites,$(TIMES) run --provider stock --provider 'stock deterministic' --provider tembed --provider liger \
+	  --operation forward --operation backward --operation 'sparse backward' --budget 540 $(SMALL) --device $(DEVICE) \
+	  --json $(RESULTS)/suites.json)
+
+gpu-tune:
+	$(call step,tune,$(TIMES) tune --budget 500 $(SMALL) --device $(DEVICE) --json $(RESULTS)/tune.json)
+
+# Hardware counters of each kernel, at the clocks that the device has by itself.
+COUNTERS := gpu__time_duration.sum,dram__bytes_read.sum,dram__bytes_write.sum,$(strip \
+  )dram__throughput.avg.pct_of_peak_sustained_elapsed,lts__t_sector_hit_rate.pct,launch__registers_per_thread,$(strip \
+  )launch__grid_size,launch__block_size,sm__warps_active.avg.pct_of_peak_sustained_active,$(strip \
+  )smsp__issue_active.avg.pct_of_peak_sustained_active
+NCU = $(call limited,INT) ncu --profile-from-start off --nvtx --clock-control none --csv --page raw \
+  --metrics $(COUNTERS) --log-file $(RESULTS)/counters.csv
+ONCE ?= --suite quick --operation forward --operation backward
+gpu-counters:
+	$(call step,counters,$(if $(filter cuda,$(DEVICE)),$(NCU)) $(GPU_PYTHON) -m tembed.bench once $(ONCE) \
+	  $(if $(filter cpu,$(DEVICE)),--scale 4096) --device $(DEVICE))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo*.png
