@@ -93,6 +93,7 @@ GPU_STEPS := gpu-install gpu-selfcheck gpu-parity gpu-device gpu-transcript gpu-
   gpu-fuzz gpu-demo gpu-sanitizer gpu-suites gpu-tune gpu-counters
 .PHONY: $(GPU_STEPS)
 gpu%: export TEMBED_COMMIT ?= $(COMMIT)
+gpu%: export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 JOBS ?= 10
 LIMIT ?=
 PARITY = $(KERNELS) $(call limited,TERM) $(GPU_PYTHON) -m tembed.parity
