@@ -22,6 +22,7 @@ from tembed.bench.environment import commit
 HERE = Path(__file__).parent
 RESULTS = HERE / "compatibility.json"
 OWN = "tests/test_guide.py::test_the_guide_says_what_was_tried"  # of what this records
+BUILDS = "tests/test_kernels_compile.py"  # the kernels for other devices
 ROWS = ("2.7", "2.8", "2.9", "2.10", "2.11", "2.12", "2.13")  # of torch, from the oldest that could be asked for
 LANES = {"reference": "0", "interpreter": "1"}
 HEAD = ("torch", "Triton", "Python", "CPU: reference", "CPU: kernels interpreted", "CUDA", "ROCm", "XPU")
@@ -71,9 +72,15 @@ def cell(row: dict[str, Any], name: str, target: str = "") -> str:
     """What is known of a lane: tested, built for it only, or neither."""
     its = row["lanes"].get(name)
     if its:
-        chosen = " of those chosen" if any(word.startswith("tests/") for word in its["words"]) else ""
-        return f"{its['passed']:,} passed{chosen}" + (f", {its['failed']} failed" if its["failed"] else "")
-    return "built only" if target and "interpreter" in row["lanes"] else "untested"
+        some = " of those chosen" if files(row, name) else ""
+        return f"{its['passed']:,} passed{some}" + (f", {its['failed']} failed" if its["failed"] else "")
+    chosen = files(row, "interpreter") if "interpreter" in row["lanes"] else ["none"]
+    return "built only" if target and (not chosen or BUILDS in chosen) else "untested"
+
+
+def files(row: dict[str, Any], name: str) -> list[str]:
+    """Those that a lane was told to run; none if it ran all."""
+    return [word for word in row["lanes"][name]["words"] if word.startswith("tests/")]
 
 
 def line(row: dict[str, Any]) -> tuple[str, ...]:
