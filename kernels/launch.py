@@ -16,9 +16,13 @@ from .tiles import MOST_REGISTERS, MOST_SHARED_REGISTERS
 
 # The interpreter patches Triton's language while it runs, for the whole process: one launch at a time.
 INTERPRETER = threading.RLock()
-if interpreted() and hasattr(os, "register_at_fork"):  # or a child inherits it from a thread that it does not have
-    release = INTERPRETER.release
-    os.register_at_fork(before=INTERPRETER.acquire, after_in_parent=release, after_in_child=release)
+if interpreted():
+    from .interpreter import mend
+
+    mend()
+    if hasattr(os, "register_at_fork"):  # or a child inherits it from a thread that it does not have
+        release = INTERPRETER.release
+        os.register_at_fork(before=INTERPRETER.acquire, after_in_parent=release, after_in_child=release)
 ON_AMD = torch.version.hip is not None
 # Threads that run in step: wavefronts of 64 on AMD's data-center chips, warps of 32 elsewhere.
 LANES = 64 if ON_AMD else 32

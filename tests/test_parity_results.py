@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tembed.parity import report
+from tembed.parity.cases import all_cases
 from tembed.parity.documents import failures, read_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -14,6 +15,13 @@ FUZZ = read_json(ROOT / "parity" / "results" / "fuzz.json")
 def test_readme_shows_the_matrix() -> None:
     assert report.table(MATRIX) in README
     assert [c["name"] for c in MATRIX["implementations"]] == ["stock", "tembed", "liger", "index_add"]
+
+
+def test_every_case_is_in_the_matrix() -> None:
+    for column in MATRIX["implementations"]:
+        ran = {result["case"] for result in column["results"] if result["group"] != "fuzz"}
+        assert ran == {*all_cases()}
+    assert f"{len(all_cases()):,} cases against float64 and against stock" in README
 
 
 def test_stock_and_tembed_fail_nothing_in_the_matrix() -> None:
