@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from .cases import Case, Feature, all_cases
 from .compare import describe
-from .configuration import STRIDES, Configuration, check
+from .configuration import STRIDES, Configuration
 from .inputs import DISTRIBUTIONS, LAYOUTS
 from .judge import FAILED, verdict
+from .lookups import check
 from .oracle import ROUNDOFF
 from .subject import DEFAULTS, Implementation
 

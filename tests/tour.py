@@ -12,8 +12,9 @@ from tembed import modes
 from tembed.kernels.launchers import mark_bad_indices
 from tembed.parity import peers
 from tembed.parity.compare import bits_of, require, same
-from tembed.parity.configuration import Configuration, check_gradient, check_output, check_table, make_inputs
+from tembed.parity.configuration import Configuration, make_inputs
 from tembed.parity.instruments.launches import launches
+from tembed.parity.lookups import check_gradient, check_output, check_table
 from tembed.parity.setting import hardware
 from tembed.parity.subject import Implementation
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from ..cases import dtype_of, feature, product
 from ..compare import same, same_bits
-from ..configuration import lookup
+from ..lookups import lookup
 from ..subject import Implementation, offered, wanted
 from .constructor import OPTIONS
 from .from_pretrained import check_effect

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ..cases import dtype_of, feature, product
 from ..compare import require, same_bits
-from ..configuration import Configuration, lookup, make_inputs
+from ..configuration import Configuration, make_inputs
+from ..lookups import lookup
 from ..subject import Implementation
 
 GIB = 2**30

@@ -6,8 +6,8 @@ import torch
 
 from ..cases import dtype_of, feature, product
 from ..compare import bits_of, require, same, same_bits
-from ..configuration import lookup
 from ..inputs import DISTRIBUTIONS, LAYOUTS, SHAPES
+from ..lookups import lookup
 from ..subject import Implementation
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")

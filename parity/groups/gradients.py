@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from ..cases import Parameters, dtype_of, feature, product
 from ..compare import as_stock, numpy_of, require, within
-from ..configuration import lookup
 from ..inputs import DISTRIBUTIONS, EXPANDED, LAYOUTS, SHAPES
+from ..lookups import lookup
 from ..subject import Implementation
 
 WIDE, NARROW = ("float32", "float64"), ("float16", "bfloat16")

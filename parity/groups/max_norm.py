@@ -10,8 +10,9 @@ import torch
 from .. import oracle
 from ..cases import dtype_of, feature, product
 from ..compare import numpy_of, require, same, same_bits, same_error, within
-from ..configuration import Configuration, check, lookup, make_inputs
+from ..configuration import Configuration, make_inputs
 from ..inputs import DISTRIBUTIONS, LAYOUTS
+from ..lookups import check, lookup
 from ..subject import Implementation, Missing
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
