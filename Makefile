@@ -87,10 +87,10 @@ format: $(READY)
 
 # Steps of `make gpu`, each of which can be made alone: gpu-install first, and RESULTS=dir. What a step prints and finds is
 # in RESULTS; one that fails is named in RESULTS/failed, and make gpu runs the others all the same. LIMIT=seconds ends
-# each command after so long, with what it has found by then. COMMIT says what is measured where there is no repository.
+# each command that takes minutes after so long, with what it has found by then. COMMIT says what is measured where there is no repository.
 # Kernels compile once for each shape of problem: pytest-xdist, where it is installed, spreads that over the cores.
-GPU_STEPS := gpu-install gpu-selfcheck gpu-parity gpu-device gpu-transcript gpu-bench gpu-call gpu-targets gpu-tests \
-  gpu-fuzz gpu-demo gpu-sanitizer gpu-suites gpu-tune gpu-counters
+GPU_STEPS := gpu-install gpu-selfcheck gpu-parity gpu-device gpu-transcript gpu-bench gpu-call gpu-tests \
+  gpu-fuzz gpu-demo gpu-sanitizer gpu-suites gpu-targets gpu-tune gpu-counters
 .PHONY: $(GPU_STEPS)
 gpu%: export TEMBED_COMMIT ?= $(COMMIT)
 gpu%: export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
@@ -106,10 +106,9 @@ SMALL = $(if $(filter cpu,$(DEVICE)),--scale 4096 --budget 60)
 WORKERS = $(shell $(GPU_PYTHON) -c 'import xdist; print("-n", $(JOBS))' 2>/dev/null)
 LIGER = $(shell $(GPU_PYTHON) -c 'import liger_kernel; print("liger")' 2>/dev/null)
 gpu%: SHELL := bash
-gpu%: .SHELLFLAGS := -o pipefail -c
 limited = $(if $(LIMIT),timeout --foreground --signal=$(1) --kill-after=30 $(LIMIT))
-# the step's name, and its command
-step = @mkdir -p $(RESULTS); { $(2); } 2>&1 | tee $(RESULTS)/$(1).txt || { echo $(1) >> $(RESULTS)/failed; false; }
+# the step's name, and its command; no pipe, whose end would be waited for while anything that was started has it
+step = @mkdir -p $(RESULTS); { $(2); } > >(tee $(RESULTS)/$(1).txt) 2>&1 || { echo $(1) >> $(RESULTS)/failed; false; }
 on_gpu = $(if $(filter cuda,$(DEVICE)),$(1),echo 'needs a GPU')
 
 gpu:
@@ -118,14 +117,14 @@ gpu:
 	@! test -s $(RESULTS)/failed || { echo 'failed:'; cat $(RESULTS)/failed; exit 1; }
 
 gpu-install:
-	$(call step,install,$(GPU_PYTHON) -m pip install --quiet --no-deps --no-build-isolation --editable . || \
+	$(call step,install,$(GPU_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . || \
 	  { echo 'not installed: it runs from here'; $(GPU_PYTHON) -c 'import tembed'; })
 
 gpu-selfcheck:
 	$(call step,selfcheck,$(KERNELS) $(GPU_PYTHON) -m tembed)
 
 # The peers fail, and that is what is to be seen; tembed's failures are the first step's.
-CASES = --device $(DEVICE) --jobs $(JOBS) --without device --fuzz 0
+CASES = --device $(DEVICE) --jobs $(JOBS) --timeout 90 --without device --fuzz 0
 gpu-parity:
 	-$(call step,parity_tembed,$(PARITY) run --impl tembed $(CASES) --json $(RESULTS)/parity_tembed.json)
 	$(call step,parity,$(PARITY) compare stock $(RESULTS)/parity_tembed.json $(LIGER) index_add $(CASES) --json $(RESULTS)/parity.json --report $(RESULTS)/parity.html || [ $$? = 1 ])
@@ -157,7 +156,8 @@ gpu-call:
 	$(call step,call_time,$(TIMES) call --device $(DEVICE) --json $(RESULTS)/call_time.json)
 
 gpu-targets:
-	$(call step,targets,$(TIMES) targets $(RESULTS)/bench*.json $(RESULTS)/call_time.json --markdown $(RESULTS)/targets.md)
+	$(call step,targets,$(TIMES) targets $$(ls $(RESULTS)/{bench*,suites,call_time}.json 2>/dev/null) \
+	  --markdown $(RESULTS)/targets.md)
 
 # Cases of parity have been judged by then.
 gpu-tests: export TORCHINDUCTOR_COMPILE_THREADS = 1
@@ -166,7 +166,7 @@ gpu-tests:
 	  --junitxml=$(RESULTS)/tests.xml)
 
 gpu-fuzz:
-	$(call step,fuzz,$(PARITY) run --impl tembed --device $(DEVICE) --jobs $(JOBS) --group fuzz --fuzz $(FUZZ) \
+	$(call step,fuzz,$(PARITY) run --impl tembed --device $(DEVICE) --jobs $(JOBS) --timeout 90 --group fuzz --fuzz $(FUZZ) --batch 100 \
 	  --json $(RESULTS)/fuzz.json)
 
 gpu-demo:
@@ -190,9 +190,9 @@ COUNTERS := gpu__time_duration.sum,dram__bytes_read.sum,dram__bytes_write.sum,$(
   )dram__throughput.avg.pct_of_peak_sustained_elapsed,lts__t_sector_hit_rate.pct,launch__registers_per_thread,$(strip \
   )launch__grid_size,launch__block_size,sm__warps_active.avg.pct_of_peak_sustained_active,$(strip \
   )smsp__issue_active.avg.pct_of_peak_sustained_active
-NCU = $(call limited,INT) ncu --profile-from-start off --nvtx --clock-control none --csv --page raw \
+NCU = $(call limited,INT) ncu --profile-from-start off --nvtx --clock-control none --csv --page raw --print-units base \
   --metrics $(COUNTERS) --log-file $(RESULTS)/counters.csv
-ONCE ?= --suite quick --operation forward --operation backward
+ONCE ?= --suite quick --operation forward --operation backward --budget 240
 gpu-counters:
 	$(call step,counters,$(if $(filter cuda,$(DEVICE)),$(NCU)) $(GPU_PYTHON) -m tembed.bench once $(ONCE) \
 	  $(if $(filter cpu,$(DEVICE)),--scale 4096) --device $(DEVICE))

@@ -87,26 +87,28 @@ def add_place(command: argparse.ArgumentParser) -> None:
     default = "cuda" if torch.cuda.is_available() else "cpu"
     command.add_argument("--device", default=default, help=f"cuda, cuda:1, or cpu for a rehearsal ({default})")
     says = "so many times fewer rows and lookups, for a rehearsal (1)"
-    command.add_argument("--scale", type=_least(float, 1), default=1.0, metavar="FACTOR", help=says)
+    command.add_argument("--scale", type=least(float, 1), default=1.0, metavar="FACTOR", help=says)
 
 
 def add_timing(command: argparse.ArgumentParser, each: str) -> None:
     """--json, --rounds and --budget, of which each of these has a share."""
     command.add_argument("--json", type=Path, metavar="FILE", help="writes everything there, after every workload")
     says = f"samples of each, at most ({ROUNDS})"
-    command.add_argument("--rounds", type=_least(int, 1), default=ROUNDS, metavar="N", help=says)
+    command.add_argument("--rounds", type=least(int, 1), default=ROUNDS, metavar="N", help=says)
     says = f"for all; what is left when it is spent is skipped ({SHARE:g} for each {each})"
-    command.add_argument("--budget", type=_least(float, 0), metavar="SECONDS", help=says)
+    command.add_argument("--budget", type=least(float, 0), metavar="SECONDS", help=says)
 
 
-def _least(kind: type, least: int) -> Callable[[str], Any]:
+def least(kind: type, lowest: int) -> Callable[[str], Any]:
+    """Reads a number of a kind, of at least that."""
+
     def read(text: str) -> Any:
         try:
             value = kind(text)
         except ValueError:
             value = None
-        if value is None or not least <= value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least {least}")
+        if value is None or not lowest <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least {lowest}")
         return value
 
     return read

@@ -134,8 +134,8 @@ def command(args: argparse.Namespace) -> int:
             f"  {name:<18} {other} {result['stock_us']:6.2f} us   tembed {result['tembed_us']:6.2f} us   "
             f"ratio {result['ratio']:.3f} ({low:.3f} to {high:.3f})"
         )
-    if args.json:
-        args.json.write_text(json.dumps({"environment": about, "results": results}, indent=1) + "\n")
+        if args.json:  # each time, in case that it is ended before the last
+            args.json.write_text(json.dumps({"environment": about, "results": results}, indent=1) + "\n")
     return 0
 
 

@@ -41,7 +41,7 @@ def environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
-        "commit": commit() or os.environ.get(COMMIT),
+        "commit": commit() or os.environ.get(COMMIT) or None,
         "command": shlex.join(["python", "-m", *_module(), *sys.argv[1:]]),
     }
 

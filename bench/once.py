@@ -4,14 +4,17 @@ Before it the same call has compiled what it needs, and, with Nsight Compute's o
 """
 
 import argparse
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 
 import torch
 
 from tembed.parity.compare import describe
 
-from .arguments import add_place, add_providers, add_workloads
+from .arguments import add_place, add_providers, add_workloads, least
 from .choices import check_timeable, chosen_operations, chosen_providers, chosen_workloads
 from .documents import label
 from .environment import current_device
@@ -31,12 +34,12 @@ def watched(name: str, device: torch.device) -> Iterator[None]:
         return
     torch.cuda.synchronize(device)
     torch.cuda.profiler.start()
-    torch.cuda.nvtx.range_push(name)
+    opened = torch.cuda.nvtx.range_start(name)  # of all threads: autograd launches from its own
     try:
         yield
         torch.cuda.synchronize(device)
     finally:
-        torch.cuda.nvtx.range_pop()
+        torch.cuda.nvtx.range_end(opened)
         torch.cuda.profiler.stop()
 
 
@@ -61,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_workloads(parser)
     add_providers(parser, " and ".join(PROVIDERS))
     add_place(parser)
+    says = "for all; what is left when it is spent is not called"
+    parser.add_argument("--budget", type=least(float, 0), default=math.inf, metavar="SECONDS", help=says)
 
 
 def command(args: argparse.Namespace) -> int:
@@ -68,14 +73,13 @@ def command(args: argparse.Namespace) -> int:
     check_timeable(args.device)
     workloads, operations = chosen_workloads(args), chosen_operations(args.operation)
     providers = chosen_providers(args.provider or [*PROVIDERS])
-    device, failed = current_device(args.device), False
-    for operation in operations:
-        for workload in workloads:
-            scaled = workload if args.scale == 1 else workload.scaled(args.scale)
-            for provider in providers:
-                try:
-                    outcome = call_once(provider, operation, scaled, device) or "called"
-                except Exception as error:
-                    outcome, failed = f"FAILED: {describe(error)}", True
-                print(f"{label(workload.name, {'operation': operation.name})}, {provider.name}: {outcome}", flush=True)
+    device, failed, end = current_device(args.device), False, time.monotonic() + args.budget
+    for workload, operation, provider in product(workloads, operations, providers):
+        scaled = workload if args.scale == 1 else workload.scaled(args.scale)
+        try:
+            spent = time.monotonic() >= end
+            outcome = "the budget was spent" if spent else call_once(provider, operation, scaled, device) or "called"
+        except Exception as error:
+            outcome, failed = f"FAILED: {describe(error)}", True
+        print(f"{label(workload.name, {'operation': operation.name})}, {provider.name}: {outcome}", flush=True)
     return int(failed)

@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,12 @@ def command(args: argparse.Namespace) -> int:
     check_file("--json", args.json)
     device = current_device(args.device)
     timer = timer_on(device)
-    results = [measure(timer, N, V) for N in NUMBERS for V in ROWS]
+    about, results = environment(str(device)), []
+    for N, V in product(NUMBERS, ROWS):
+        results.append(measure(timer, N, V))
+        if args.json:  # each time, in case that it is ended before the last
+            args.json.write_text(json.dumps({"environment": about, "results": results}, indent=1) + "\n")
     print(table(("N", "V", "way", "us", "/ torch.sort, int64"), _lines(results), left=3))
-    if args.json:
-        args.json.write_text(json.dumps({"environment": environment(str(device)), "results": results}, indent=1) + "\n")
     failed = [f"N={r['N']}, V={r['V']}: {name}: {why}" for r in results for name, why in r["failed"].items()]
     print(*failed, sep="\n")
     return int(bool(failed))

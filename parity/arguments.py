@@ -8,6 +8,7 @@ from typing import Any
 from .cases import GROUPS
 from .instruments import INSTRUMENTS
 from .peers import PEERS
+from .runner import BATCH
 
 TIMEOUT = 300.0
 FUZZ = 500  # random configurations of a run that chooses no cases
@@ -55,6 +56,8 @@ def _judged() -> argparse.ArgumentParser:
     judged.add_argument("--device", default="cpu", help="where the tables are (cpu)")
     says = f"random configurations besides (0 where --case or --group chooses, {FUZZ} otherwise)"
     judged.add_argument("--fuzz", type=_count(0), metavar="N", help=says)
+    says = f"random configurations of one seed, which one process draws ({BATCH})"
+    judged.add_argument("--batch", type=_count(1), default=BATCH, metavar="N", help=says)
     judged.add_argument("--seed", type=int, default=0, metavar="S", help="of the random configurations (0)")
     judged.add_argument("--under", action="append", default=[], choices=sorted(INSTRUMENTS), help="an instrument")
     judged.add_argument("--report", type=Path, metavar="FILE.html", help="writes a page to open in a browser")

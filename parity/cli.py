@@ -143,9 +143,10 @@ def random_configurations(setup: Setup, args: argparse.Namespace, stop: threadin
     """What became of --fuzz: how many ran, of which seeds, in what time, and a result for each seed."""
     begin = time.perf_counter()
     with printing.Progress(f"{setup.spec}, fuzz", args.fuzz, "configuration") as progress:
-        batches = run_fuzz(setup, args.fuzz, args.seed, args.jobs, on_try=progress.step, stop=stop)
+        batches = run_fuzz(setup, args.fuzz, args.seed, args.jobs, args.batch, on_try=progress.step, stop=stop)
     return {
         "asked": args.fuzz,
+        "batch": args.batch,
         "ran": progress.done if stop.is_set() else sum(b.ran for b in batches),  # a batch cut short has no answer
         "missing": sum(b.missing for b in batches),
         "seconds": round(time.perf_counter() - begin, 1),

@@ -16,7 +16,6 @@ from . import report
 from .arguments import TIMEOUT
 from .cases import Case
 from .documents import Data, failures, feature_data, shortcomings
-from .runner import BATCH
 
 SHOWN = 10  # failures printed; the JSON file and the report have all
 EVERY = 30.0  # seconds between lines of progress where there is no bar
@@ -141,8 +140,12 @@ def repeat(column: Data, case: str, args: argparse.Namespace) -> str:
         return report.command(column["spec"], case, column["environment"])
     words = ["python", "-m", "tembed.parity", "run", "--impl", column["spec"]]
     _, is_seed, seed = case.partition("fuzz/seed ")
-    count = min(column["fuzz"]["asked"], BATCH) if is_seed else 0
-    words += ["--group", "fuzz", "--fuzz", str(count), "--seed", seed] if is_seed else ["--case", case]
+    if is_seed:
+        fuzz = column["fuzz"]
+        count = min(fuzz["asked"], fuzz["batch"])
+        words += ["--group", "fuzz", "--fuzz", str(count), "--batch", str(fuzz["batch"]), "--seed", seed]
+    else:
+        words += ["--case", case]
     words += ["--device", args.device] if args.device != "cpu" else []
     words += ["--timeout", f"{args.timeout:g}"] if args.timeout != TIMEOUT else []
     for name in args.under:

@@ -124,15 +124,16 @@ def run_fuzz(
     examples: int,
     seed: int,
     jobs: int,
+    batch: int = BATCH,
     on_batch: Callable[[Batch], None] = lambda batch: None,
     on_try: Callable[[], None] = lambda: None,
     stop: threading.Event | None = None,
 ) -> list[Batch]:
-    """Runs random configurations in batches, of seed, seed + 1, …; each ends at its first failure.
+    """Runs random configurations in batches of so many, of seed, seed + 1, …; each ends at its first failure.
 
     on_try is called when one is begun, those of shrinking included.
     """
-    sizes = [min(BATCH, examples - begin) for begin in range(0, examples, BATCH)]
+    sizes = [min(batch, examples - begin) for begin in range(0, examples, batch)]
     batches: dict[int, Batch] = {}
 
     def keep(i: int, found: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ from torch.nn.utils.parametrize import is_parametrized
 from .module import Embedding
 from .names import forget, name_nameless
 
-Found = list[tuple[str, "weakref.ref[nn.Module]"]]
+# Names in the model, the modules, and the names that errors have for them because of this call.
+Found = list[tuple[str, "weakref.ref[nn.Module]", str | None]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Replacement:
         Raises:
             RuntimeError: a module has become something else since, as by parametrizing or sharding. None is changed.
         """
-        found = [(name, module) for name, ref in self._changed if (module := ref()) is not None]
+        found = [(name, module) for name, ref, _ in self._changed if (module := ref()) is not None]
         modules = [(name, module) for name, module in found if type(module) is not StockEmbedding]
         others = [
             f"{name!r} ({'a forward of its own' if 'forward' in vars(module) else type(module).__name__})"
@@ -54,8 +55,9 @@ class Replacement:
         if others:
             raise RuntimeError(f"no longer plain tembed.Embedding, undo first what changed them: {', '.join(others)}")
         _become(StockEmbedding, [module for _, module in modules])
-        for name, module in modules:
-            forget(module, name)
+        for _, ref, given in self._changed:
+            if (module := ref()) is not None:
+                forget(module, given)
         self._changed.clear()
 
     def __str__(self) -> str:
@@ -99,8 +101,7 @@ def replace_embeddings(model: nn.Module, *, dry_run: bool = False) -> Replacemen
     replaced: list[str] = []
     already: list[str] = []
     left: dict[str, str] = {}
-    changed: Found = []
-    modules: list[nn.Module] = []
+    changed: dict[nn.Module, str] = {}
     for module, names in _named(model):
         if isinstance(module, Embedding):
             already += names
@@ -108,13 +109,13 @@ def replace_embeddings(model: nn.Module, *, dry_run: bool = False) -> Replacemen
             left |= dict.fromkeys(names, reason)
         elif type(module) is StockEmbedding:
             replaced += names
-            changed.append((names[0], weakref.ref(module)))
-            modules.append(module)
+            changed[module] = names[0]
     if dry_run:
         return Replacement(tuple(replaced), tuple(already), left, True)
-    _become(Embedding, modules)
-    name_nameless(model)
-    return Replacement(tuple(replaced), tuple(already), left, False, changed)
+    _become(Embedding, [*changed])
+    given = name_nameless(model)
+    found = [(name, weakref.ref(module), given.get(module)) for module, name in changed.items()]
+    return Replacement(tuple(replaced), tuple(already), left, False, found)
 
 
 def _named(model: nn.Module) -> Iterator[tuple[nn.Module, list[str]]]:

@@ -47,17 +47,18 @@ def name_embeddings(model: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
     return found
 
 
-def name_nameless(model: nn.Module) -> None:
-    """Gives the embeddings of a model that nobody has named the names that they have in it."""
+def name_nameless(model: nn.Module) -> dict[nn.Module, str]:
+    """Gives the embeddings of a model that nobody has named the names that they have in it: these, and those."""
     with _lock:
-        for name, module in _embeddings(model).items():
-            _names.setdefault(module, name)
+        found = {module: name for name, module in _embeddings(model).items() if module not in _names}
+        _names.update(found)
+    return found
 
 
-def forget(module: nn.Module, name: str) -> None:
+def forget(module: nn.Module, name: str | None) -> None:
     """The module has no name any more, if it was this one."""
     with _lock:
-        if _names.get(module) == name:
+        if name is not None and _names.get(module) == name:
             del _names[module]
 
 

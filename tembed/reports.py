@@ -16,9 +16,10 @@ KINDS = 1024  # of launches, that are remembered once for all their slots: memor
 def check(indices: Tensor, rows: int, weight: Tensor | None = None) -> Report | None:
     """Sees to bad indices of a lookup in a table of so many rows, `weight` or a part of it, as the mode has it.
 
-    Raises IndexError for what earlier lookups on the device have reported. "immediate", and on the CPU: also for the
-    first bad one of these. "deferred": returns where the launch is to report. In a launch that becomes part of a CUDA
-    graph nothing can be raised: it reports in both modes, and its kernel has to be compiled before. "off": None.
+    Raises IndexError for what earlier lookups on the device have reported, and waits for the device only then.
+    "immediate", and on the CPU: also for the first bad one of these. "deferred": returns where the launch is to report.
+    In a launch that becomes part of a CUDA graph nothing can be raised: it reports in both modes, and its kernel has to
+    be compiled before. "off": None.
     """
     device = indices.get_device()
     if device < 0 and modes.CPU_RAISES:
@@ -56,7 +57,10 @@ def _raise_now(indices: Tensor, rows: int, weight: Tensor | None) -> None:
 
 
 def raise_reported(tensor: Tensor) -> None:
-    """Raises IndexError for what launches on the tensor's device have reported, unless "off". Waits for none."""
+    """Raises IndexError for what launches on the tensor's device have reported, unless "off".
+
+    Waits for the device only if they have.
+    """
     memory = memories.get(tensor.get_device())
     if memory is not None and memory.view[0] and not memory.capturing() and modes.mode() != "off":
         _raise(memory.collect())

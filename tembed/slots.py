@@ -47,8 +47,8 @@ class Memory:
         """What launches have reported, in their order; it is not there any more afterwards. Waits for the device."""
         with self.lock:
             found: list[int] = []
-            self.view[0] = 0  # before waiting: whatever is reported from here on raises the flag again
             try:
+                self.view[0] = 0  # before waiting: whatever is reported from here on raises the flag again
                 if wait and self.pinned:
                     torch.get_device_module(self.device.type).synchronize(self.device)
                 # from the oldest slot on, which is the next that is taken; then captured ones

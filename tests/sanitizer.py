@@ -6,22 +6,28 @@ failure; what it reports of others', of torch's sort say, is counted and told.
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 TOOLS = ("memcheck", "racecheck", "initcheck")
 # Calls of the driver that torch expects to fail are no reports of kernels.
-OPTIONS = ("--report-api-errors", "no", "--print-limit", "1000")
+OPTIONS = ("--report-api-errors", "no", "--print-limit", "100000", "--show-backtrace", "no")
 TOUR = Path(__file__).with_name("tour.py")
 KERNELS = Path(__file__).parent.parent / "kernels"
-# Allocations apart, or an access past one is one of its neighbour in the same block of memory.
+# Allocations of their own, or an access past one is one of its neighbour in the same block of memory; for memcheck with
+# a gap behind each.
 ALONE = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
 MARK = "========= "
+UNPRINTED = re.compile(r"(\d+) \w+ were not printed")
 SUMMARY = re.compile(r"(ERROR|RACECHECK|LEAK) SUMMARY: ")
 NO_REPORTS = re.compile(r"COMPUTE-SANITIZER|Target application|This tool")
 
 
+@cache
 def names_of_ours() -> tuple[str, ...]:
     """Every kernel that the sources launch."""
     sources = "".join(path.read_text() for path in KERNELS.glob("*.py"))
@@ -56,6 +62,7 @@ def verdict(tool: str, log: str, status: int) -> list[str]:
         return [f"{tool}: no summary: it did not run to its end"]
     bad = [report for report in reports(log) if blamed(report) != "another"]
     faults = [f"{tool}: {report}" for report in bad]
+    faults += [f"{tool}: {number} reports were not printed: whose, nobody knows" for number in UNPRINTED.findall(log)]
     return faults or ([f"{tool}: the tour ended with status {status}"] if status else [])
 
 
@@ -68,8 +75,16 @@ def main(folder: Path) -> int:
     failed = False
     for tool in TOOLS:
         path = folder / f"sanitizer_{tool}.txt"
-        watched = ["compute-sanitizer", "--tool", tool, *OPTIONS, "--log-file", str(path), *command]
-        status = subprocess.run(watched, env={**os.environ, **ALONE}, stdout=subprocess.DEVNULL, check=False).returncode
+        gaps = ["--padding", "4096"] if tool == "memcheck" else []
+        watched = ["compute-sanitizer", "--tool", tool, *OPTIONS, *gaps, "--log-file", str(path), *command]
+        watching = subprocess.Popen(
+            watched, env={**os.environ, **ALONE}, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            status = watching.wait()
+        finally:  # of an interrupt too: what is watched outlives the tool
+            with suppress(ProcessLookupError):
+                os.killpg(watching.pid, signal.SIGKILL)
         log = path.read_text() if path.exists() else ""
         faults = verdict(tool, log, status)
         others = sum(blamed(report) == "another" for report in reports(log))

@@ -45,8 +45,8 @@ def test_environment_names_the_commit_and_whether_more_than_results_changed(
 
 
 def test_environment_takes_a_commit_that_is_given_where_there_is_no_repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEMBED_COMMIT", "given")
-    for found, told in (("found", "found"), (None, "given")):
+    for given, found, told in (("given", "found", "found"), ("given", None, "given"), ("", None, None)):
+        monkeypatch.setenv("TEMBED_COMMIT", given)
         monkeypatch.setattr(bench_environment, "commit", lambda found=found: found)
         assert environment("cpu")["commit"] == told
 

@@ -25,6 +25,13 @@ def test_every_call_has_a_line(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @no_times
+def test_nothing_is_called_beyond_the_budget(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["once", "--workload", "llm/gpt2/N=64/*", "--device", "cpu", "--budget", "0"]) == 0
+    outcomes = {line.rpartition(": ")[2] for line in capfd.readouterr().out.splitlines()}
+    assert outcomes == {"the budget was spent"}
+
+
+@no_times
 def test_a_call_that_fails_is_named(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(once, "make_inputs", lambda workload, device: 1 / 0)
     assert cli.main(["once", "--workload", "llm/gpt2/N=64/fp32/text", "--device", "cpu"]) == 1
@@ -47,11 +54,12 @@ class Watcher:
     def stop(self) -> None:
         self.log.append("stop")
 
-    def range_push(self, name: str) -> None:
+    def range_start(self, name: str) -> int:
         self.log.append(name)
+        return 7
 
-    def range_pop(self) -> None:
-        self.log.append("pop")
+    def range_end(self, opened: int) -> None:
+        self.log.append(f"end {opened}")
 
 
 def test_the_profiler_sees_nothing_but_the_second_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +73,7 @@ def test_the_profiler_sees_nothing_but_the_second_call(monkeypatch: pytest.Monke
 
     with pytest.raises(ZeroDivisionError):
         call()
-    assert watcher.log == ["synchronize", "start", "name", "call", "pop", "stop"]
+    assert watcher.log == ["synchronize", "start", "name", "call", "end 7", "stop"]
     with once.watched("name", torch.device("cpu")):
         assert len(watcher.log) == 6
 

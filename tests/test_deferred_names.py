@@ -39,6 +39,19 @@ def test_a_name_that_was_given_is_kept(deferring: str) -> None:
     assert "that of 'model.embeddings.wte'" in told()
 
 
+def test_a_module_with_two_places_has_one_name_which_is_taken_back(deferring: str) -> None:
+    shared = torch.nn.Embedding(6, 3, device=deferring)
+    model = torch.nn.Module()
+    model.x, model.y = torch.nn.Sequential(shared), shared
+    change = tembed.replace_embeddings(model)
+    indices = torch.tensor(BAD, device=deferring)
+    shared(indices)
+    assert "that of 'x.0'" in told()
+    change.revert()
+    tembed.embedding(indices, shared.weight)
+    assert "that of" not in told()
+
+
 def test_names_need_a_module() -> None:
     with pytest.raises(TypeError, match=r"model must be a torch.nn.Module, not list"):
         tembed.name_embeddings([])  # type: ignore[arg-type]

@@ -143,11 +143,11 @@ def test_progress_is_a_plain_line_where_there_is_no_terminal(
 
 def test_the_command_that_repeats_keeps_the_setting() -> None:
     args = argparse.Namespace(device="cuda:1", timeout=7.5, under=["races"])
-    column = {"spec": "a:B", "environment": {"path": "kernels (interpreter)"}, "fuzz": {"asked": 900}}
+    column = {"spec": "a:B", "environment": {"path": "kernels (interpreter)"}, "fuzz": {"asked": 900, "batch": 500}}
     tail = "--device cuda:1 --timeout 7.5 --under races"
     head = "TRITON_INTERPRET=1 python -m tembed.parity run --impl a:B"
     assert printing.repeat(column, "api/x", args) == f"{head} --case api/x {tail}"
-    assert printing.repeat(column, "fuzz/seed 3", args) == f"{head} --group fuzz --fuzz 500 --seed 3 {tail}"
+    assert printing.repeat(column, "fuzz/seed 3", args) == f"{head} --group fuzz --fuzz 500 --batch 500 --seed 3 {tail}"
 
 
 def test_a_name_and_a_function_make_one_implementation() -> None:

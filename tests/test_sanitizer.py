@@ -55,6 +55,12 @@ def test_reports_are_told_apart(log: str, by: list[str]) -> None:
     assert len(faults) == len([name for name in by if name != "another"])
 
 
+def test_reports_that_were_not_printed_are_a_failure() -> None:
+    log = HEAD + OTHERS + "========= ERROR SUMMARY: 5000 errors\n"
+    log += "========= ERROR SUMMARY: 4000 errors were not printed. Use --print-limit option to adjust the number\n"
+    assert sanitizer.verdict("initcheck", log, 0) == ["initcheck: 4000 reports were not printed: whose, nobody knows"]
+
+
 def test_a_report_keeps_all_its_lines() -> None:
     (report,) = sanitizer.reports(HEAD + OURS + CLEAN)
     assert report.count("\n") == 3

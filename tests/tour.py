@@ -1,6 +1,6 @@
 """Every kernel in each of its ways, on few numbers, every result judged: `python tour.py`, on the GPU if there is one.
 
-For tools that watch a process, and slow it down.
+For tools that watch a process, and slow it down. That nothing is left out is one of the long tests: `make sweep`.
 """
 
 import sys
