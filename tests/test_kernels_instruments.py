@@ -26,6 +26,7 @@ from tembed.parity.instruments.bounds import OutOfBounds
 from tembed.parity.instruments.order import interleaved_programs, reversed_programs, shuffled_programs
 from tembed.parity.instruments.races import Race
 
+pytest.importorskip("greenlet", reason="programs are interleaved by greenlet")
 interpreted = pytest.mark.skipif(not kernels.interpreted(), reason="needs Triton's interpreter")
 
 

@@ -10,6 +10,7 @@ from planted import renorm_in_place_kernel
 from tembed import kernels
 from tembed.parity.instruments.order import interleaved_programs, reversed_programs, shuffled_programs
 
+pytest.importorskip("greenlet", reason="programs are interleaved by greenlet")
 pytestmark = pytest.mark.skipif(not kernels.interpreted(), reason="needs Triton's interpreter")
 ORDERS = {
     "reversed": reversed_programs,
