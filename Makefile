@@ -87,8 +87,9 @@ format: $(READY)
 
 # Steps of `make gpu`, each of which can be made alone: gpu-install first, and RESULTS=dir. What a step prints and finds is
 # in RESULTS; one that fails is named in RESULTS/failed, and make gpu runs the others all the same. LIMIT=seconds ends
-# each command that takes minutes after so long, with what it has found by then. COMMIT says what is measured where there is no repository.
-# Kernels compile once for each shape of problem: pytest-xdist, where it is installed, spreads that over the cores.
+# each command that takes minutes after so long, with what it has found by then. COMMIT says what is measured where there
+# is no repository. Kernels compile once for each shape of problem: pytest-xdist, where it is installed, spreads that over
+# the cores.
 GPU_STEPS := gpu-install gpu-selfcheck gpu-parity gpu-device gpu-transcript gpu-bench gpu-call gpu-tests \
   gpu-fuzz gpu-demo gpu-sanitizer gpu-suites gpu-targets gpu-tune gpu-counters
 .PHONY: $(GPU_STEPS)
@@ -117,8 +118,8 @@ gpu:
 	@! test -s $(RESULTS)/failed || { echo 'failed:'; cat $(RESULTS)/failed; exit 1; }
 
 gpu-install:
-	$(call step,install,$(GPU_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . || \
-	  { echo 'not installed: it runs from here'; $(GPU_PYTHON) -c 'import tembed'; })
+	$(call step,install,$(GPU_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --editable . || { echo 'not installed: it runs from here'; $(GPU_PYTHON) -c 'import tembed'; })
 
 gpu-selfcheck:
 	$(call step,selfcheck,$(KERNELS) $(GPU_PYTHON) -m tembed)
@@ -127,7 +128,8 @@ gpu-selfcheck:
 CASES = --device $(DEVICE) --jobs $(JOBS) --timeout 90 --without device --fuzz 0
 gpu-parity:
 	-$(call step,parity_tembed,$(PARITY) run --impl tembed $(CASES) --json $(RESULTS)/parity_tembed.json)
-	$(call step,parity,$(PARITY) compare stock $(RESULTS)/parity_tembed.json $(LIGER) index_add $(CASES) --json $(RESULTS)/parity.json --report $(RESULTS)/parity.html || [ $$? = 1 ])
+	$(call step,parity,$(PARITY) compare stock $(RESULTS)/parity_tembed.json $(LIGER) index_add $(CASES) \
+	  --json $(RESULTS)/parity.json --report $(RESULTS)/parity.html || [ $$? = 1 ])
 
 # Beyond 2^31 elements, a thousand repetitions, streams, graphs: what takes the whole device.
 gpu-device:
@@ -166,8 +168,8 @@ gpu-tests:
 	  --junitxml=$(RESULTS)/tests.xml)
 
 gpu-fuzz:
-	$(call step,fuzz,$(PARITY) run --impl tembed --device $(DEVICE) --jobs $(JOBS) --timeout 90 --group fuzz --fuzz $(FUZZ) --batch 100 \
-	  --json $(RESULTS)/fuzz.json)
+	$(call step,fuzz,$(PARITY) run --impl tembed --device $(DEVICE) --jobs $(JOBS) --timeout 90 --group fuzz \
+	  --fuzz $(FUZZ) --batch 100 --json $(RESULTS)/fuzz.json)
 
 gpu-demo:
 	$(call step,demo,$(call limited,INT) $(GPU_PYTHON) -m tembed.bench.demo --picture $(RESULTS)/demo.png)
