@@ -7,6 +7,7 @@ from typing import Any
 import planted_lookups as planted
 import pytest
 import torch
+from conftest import without_gpu
 from planted_variations import FULL, VARIATIONS
 
 from tembed import kernels, ops
@@ -61,6 +62,7 @@ def launched(workload: Workload, operation: str) -> Facts:
     return on_fake_device(call, *meta, torch.empty(workload.N, dtype=torch.int64, device="meta"))[0]
 
 
+@without_gpu
 def test_every_variation_launches_something_else_where_its_plan_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "drives", lambda device_type: True)
     operations = {FORWARD: FULL, DENSE: [w for w in FULL if w.max_norm is None]}

@@ -114,6 +114,8 @@ def _register_fake_device() -> None:
     module.device = lambda device: nullcontext()
     # what torch asks every device for, checkpoints of a CPU's included
     module.get_amp_supported_dtype = lambda: []
+    module.get_rng_state = lambda device=None: torch.empty(0, dtype=torch.uint8)
+    module.set_rng_state = lambda state, device=None: None
 
 
 def on_fake_device(call: Callable[..., Result], *args: Any, **kwargs: Any) -> tuple[Result, list[Launched]]:
