@@ -173,6 +173,12 @@ def test_on_fake_device_runs_what_does_not_wait() -> None:
 
 
 @without_gpu
+def test_torch_checks_operations_beside_a_fake_device(device: str) -> None:
+    on_fake_device(lambda x: x + 1, torch.ones(3))
+    torch.library.opcheck(torch.ops.tembed.embedding_indices.default, (torch.arange(4, device=device), 9, None))
+
+
+@without_gpu
 @pytest.mark.parametrize("name", CALLS)
 def test_the_host_waits_only_to_size_a_sparse_gradient(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     launched, waited, call = CALLS[name]
