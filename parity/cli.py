@@ -143,7 +143,7 @@ def random_configurations(setup: Setup, args: argparse.Namespace, stop: threadin
     """What became of --fuzz: how many ran, of which seeds, in what time, and a result for each seed."""
     begin = time.perf_counter()
     with printing.Progress(f"{setup.spec}, fuzz", args.fuzz, "configuration") as progress:
-        batches = run_fuzz(setup, args.fuzz, args.seed, args.jobs, args.batch, on_try=progress.step, stop=stop)
+        batches = run_fuzz(setup, args.fuzz, args.seed, args.jobs, on_try=progress.step, stop=stop, batch=args.batch)
     return {
         "asked": args.fuzz,
         "batch": args.batch,

@@ -124,10 +124,10 @@ def run_fuzz(
     examples: int,
     seed: int,
     jobs: int,
-    batch: int = BATCH,
     on_batch: Callable[[Batch], None] = lambda batch: None,
     on_try: Callable[[], None] = lambda: None,
     stop: threading.Event | None = None,
+    batch: int = BATCH,
 ) -> list[Batch]:
     """Runs random configurations in batches of so many, of seed, seed + 1, …; each ends at its first failure.
 

@@ -101,6 +101,7 @@ def test_random_configurations_are_counted() -> None:
     begun: list[None] = []
     assert run_fuzz(Setup("stock"), 60, 5, 2, seen.append, lambda: begun.append(None)) == seen == [Batch(5, 60)]
     assert len(begun) == 60
+    assert run_fuzz(Setup("stock"), 60, 5, 2, batch=25) == [Batch(5, 25), Batch(6, 25), Batch(7, 10)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
