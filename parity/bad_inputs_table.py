@@ -33,7 +33,7 @@ HEAD = """\
 the same run, and the row holds only if it is what `parity/groups` says. *Unchanged*: every byte of every tensor, module
 and optimizer that the caller holds, with gradients, strides and version counters, was recorded before the call and
 compared after it. Where stock takes the input, results and all that the caller holds are equal to stock's, numbers to
-sixteen roundings.
+four roundings.
 
 Done on: {paths}; where the words of the two differ, both stand. {skipped} rows need a GPU. torch {torch}; by
 `{command}`.

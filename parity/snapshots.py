@@ -10,7 +10,7 @@ from torch import Tensor, nn, optim
 from .compare import require, same
 
 Facts = dict[str, Any]
-ROUNDINGS = 16  # by which results may differ: a GPU's powers are approximate
+ROUNDINGS, GPU_ROUNDINGS = 4, 16  # by which results may differ: a GPU's powers are approximate
 
 
 def record(things: dict[str, Any]) -> Facts:
@@ -141,8 +141,9 @@ def _held(x: Tensor) -> bool:
 
 
 def _same_numbers(found: Tensor, wanted: Tensor, what: str) -> None:
+    roundings = ROUNDINGS if found.is_cpu else GPU_ROUNDINGS
     found, wanted = (x.detach().to_dense().resolve_neg().cpu() for x in (found, wanted))
     wide = torch.complex128 if wanted.is_complex() else torch.float64
-    rtol = ROUNDINGS * torch.finfo(wanted.dtype).eps if wanted.is_floating_point() or wanted.is_complex() else 0.0
+    rtol = roundings * torch.finfo(wanted.dtype).eps if wanted.is_floating_point() or wanted.is_complex() else 0.0
     close = torch.isclose(found.to(wide), wanted.to(wide), rtol=rtol, atol=0.0, equal_nan=True)
     require(bool(close.all()), f"{what}: {found.flatten()[:8].tolist()}, should be {wanted.flatten()[:8].tolist()}")

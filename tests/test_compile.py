@@ -42,8 +42,10 @@ def test_a_compiled_forward_is_one_kernel_with_its_neighbours_and_stocks_very_co
     stock, ours = (compiled(lookup, device) for lookup in (F.embedding, tembed.embedding))
     assert torch.equal(ours[0], stock[0])
     assert len(KERNEL.findall(stock[1])) == len(KERNEL.findall(ours[1])) == 1, ours[1]
-    # where a launch before it looks for bad indices, rows of these become zeros
-    assert body(ours[1]) == body(stock[1]) or not modes.at_call(device)
+    if modes.at_call(device):
+        assert body(ours[1]) == body(stock[1])
+    else:  # a launch before it looks for bad indices, whose rows become zeros in the same kernel
+        assert ours[1].count("tembed.embedding_indices") >= 1
 
 
 def test_a_module_that_is_compiled_is_one_kernel_with_its_neighbours(device: str) -> None:

@@ -15,7 +15,7 @@ from tembed.parity.bad_inputs import TABLES, examine
 from tembed.parity.cases import all_cases
 from tembed.parity.rows import Row
 from tembed.parity.scene import Act, Scene
-from tembed.parity.snapshots import changes, record
+from tembed.parity.snapshots import alike, changes, record
 from tembed.parity.subject import Implementation, Mismatch
 
 DOCUMENT = json.loads((bad_inputs_table.RESULTS / "bad_inputs.json").read_text())
@@ -156,3 +156,13 @@ def test_the_command_does_the_rows(
     monkeypatch.setitem(TABLES["weight-type"].rows, "wrong", wrong)
     assert cli.main(["bad-inputs"]) == 1
     assert "weight-type/wrong: FAILED: of stock it says" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
+def test_results_are_alike_to_four_roundings(dtype: torch.dtype) -> None:
+    wanted = torch.ones(3, 2, dtype=dtype)
+    eps = torch.finfo(dtype).eps
+    alike(wanted * (1 + 4 * eps), wanted, "the result", outer=False)
+    for times in (5, 8):
+        with pytest.raises(Mismatch, match="the result"):
+            alike(wanted * (1 + times * eps), wanted, "the result", outer=False)
